@@ -11,6 +11,7 @@ from shoal.router.cluster.finder import Finder, Names
 from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Tended, Workers
 from shoal.router.shards.every_replica import EveryReplica
+from shoal.router.shards.express import Express
 from shoal.router.shards.group_reads import GroupReads
 from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
@@ -69,6 +70,7 @@ def make_router(
             view=view,
             finder=finder,
             scatter=scatter,
+            express=Express(view=view, workers=workers, traffic=traffic, meter=meter),
             searches=searches,
             conversions=conversions,
             clock=clock,

@@ -28,7 +28,7 @@ from shoal.core.points import (
     id_array,
 )
 from shoal.core.requests import Count, Get, Scroll, Search, TuneCollection
-from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
+from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
 
@@ -94,6 +94,25 @@ def check_tune(request: TuneCollection, spec: CollectionSpec, limits: Limits) ->
     check_finite(queries, field="queries")
     if spec.metric is Metric.COSINE:
         check_nonzero(queries, field="queries")
+
+
+def is_plainly_valid(question: Search, spec: CollectionSpec, limits: Limits) -> bool:
+    """Return whether check_search certainly accepts a search. Fast, and False for all that needs a closer look: several
+    groups, a given breadth, a radius, a filter that exceeds a bound, vectors whose squares overflow.
+    """
+    queries, groups, accuracy = question.queries, question.groups, question.accuracy
+    count, group = len(queries), groups[0]
+    if len(groups) != 1 or group.queries is not None or not 0 < count <= limits.batch_queries or queries.shape[1] != spec.dim:
+        return False
+    if not 0 < group.k <= limits.k or count * group.k > limits.batch_hits or question.radius is not None:
+        return False
+    if not (accuracy is None or isinstance(accuracy, Exact) or (isinstance(accuracy, RecallTarget) and 0.0 < accuracy.recall <= 1.0)):
+        return False
+    if group.filter is not None and not _is_within(group.filter, limits):
+        return False
+    # A finite sum of squares proves that there is no NaN or infinity, a positive one of one query that it is not zero.
+    square = float(np.vdot(queries, queries))
+    return square < math.inf and (spec.metric is not Metric.COSINE or (count == 1 and square > 0.0))
 
 
 def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, turn: Turn = FREE) -> None:
@@ -189,6 +208,14 @@ def check_message_bytes(size: int, limits: Limits, advice: str) -> None:
             f"the answer has {size} bytes, at most {limits.message_bytes} a message are allowed: {advice}",
             ErrorDetails(limit="message_bytes"),
         )
+
+
+def _is_within(filter: Filter, limits: Limits) -> bool:
+    try:
+        check_filter(filter, limits)
+    except InvalidArgument:
+        return False
+    return True
 
 
 def _check_named(ids: IdArray, limits: Limits) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from shoal.core.errors import InvalidArgument
 from shoal.core.limits import Limits
 from shoal.core.replies import Found
 from shoal.core.topk import MANY_HITS
@@ -35,9 +36,27 @@ class SearchService:
         deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(found.hits) > MANY_HITS
         return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller), deadline, long=many)
 
+    def search_at_once(self, request: Any, context: CallContext) -> Any | None:
+        """Return the answer of a search that waits nowhere; None for every other request, and for one with a fault.
+
+        `Search` answers the others, and raises what is wrong.
+        """
+        if ((request.groups or request.HasField("filter")) and has_long_filters(request)) or timeout_of(context, 1.0) <= 0:
+            return None
+        try:
+            # Nothing waits for a turn here, so the caller does not matter.
+            question = search_from_message(request)
+        except InvalidArgument:
+            return None
+        found = self._reads.search_at_once(question)
+        if found is None:
+            return None
+        response = found_to_message(found)
+        return response if response.ByteSize() <= self._limits.message_bytes else None
+
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
-        return calls_of(SEARCH, self)
+        return calls_of(SEARCH, self, at_once={"Search": self.search_at_once})
 
     def _response(self, found: Found) -> Any:
         response = found_to_message(found)

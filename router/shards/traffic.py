@@ -78,6 +78,21 @@ class Traffic:
         if known is not None:
             known.heard_at = self._clock()
 
+    def works(self, worker: WorkerId, shards: Iterable[ShardId]) -> None:
+        """Record that a worker answered for these shards in one call which is not counted here: its breakers close."""
+        known = self._workers.get(worker)
+        if known is not None:
+            known.heard_at, known.breaker = self._clock(), CLOSED
+        if self._replicas:
+            for shard in shards:
+                self._replicas.pop((worker, shard), None)
+
+    def gate(self, worker: WorkerId, shard: ShardId) -> Gate:
+        """Return how the breakers of a worker, and of its replica of a shard, let calls through."""
+        known, replica = self._workers.get(worker), self._replicas.get((worker, shard))
+        found = Gate.PASSES if replica is None else gate(replica, self._clock())
+        return found if known is None else max(found, gate(known.breaker, self._clock()))
+
     def sent(self, shards: tuple[ShardId, ...], worker: WorkerId, *, probe: bool) -> Sent:
         """Record that a read is sent. One of `answered`, `failed` and `withdrawn` must be called at its end."""
         now, known = self._clock(), self._of(worker)

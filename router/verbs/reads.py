@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from shoal.core.collection import Collection
+from shoal.core.collection import Collection, CollectionState
 from shoal.core.deadline import Clock
 from shoal.core.errors import ResourceExhausted, is_passing
 from shoal.core.filter import Filter, are_long
@@ -28,12 +28,14 @@ from shoal.router.logic.checks import (
     check_same_collection,
     check_scroll,
     check_search,
+    is_plainly_valid,
 )
 from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, page_points, smaller_page
 from shoal.router.logic.outcomes import Outcome, parts_of_all, parts_of_some, values_of_all
 from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_call, shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.logic.write_plan import parts_of
+from shoal.router.shards.express import Express
 from shoal.router.shards.joined_searches import JoinedSearches
 from shoal.router.shards.replica_reads import ReadKind
 from shoal.router.shards.scatter import Scatter, ShardTask
@@ -65,6 +67,7 @@ class Reads:
         view: ClusterView,
         finder: Finder,
         scatter: Scatter,
+        express: Express,
         searches: JoinedSearches,
         conversions: FairPool,
         clock: Clock,
@@ -73,8 +76,22 @@ class Reads:
     ) -> None:
         """conversions: pool that checks long filters."""
         self._conversions = conversions
-        self._view, self._finder, self._scatter, self._searches = view, finder, scatter, searches
+        self._view, self._finder, self._scatter = view, finder, scatter
+        self._express, self._searches = express, searches
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
+
+    def search_at_once(self, question: Search) -> Found | None:
+        """Return the answer of a search that waits nowhere; None for every other search, and for one with a fault.
+
+        The caller then uses `search`, which raises what is wrong. The filters of the question are short.
+        """
+        collection = self._view.current.by_name.get(question.collection)
+        if collection is None or collection.state is not CollectionState.ACTIVE:
+            return None
+        if not is_plainly_valid(question, collection.spec, self._limits):
+            return None
+        hits = self._express.at_once(question, collection)
+        return None if hits is None else Found(hits=hits)
 
     async def search(self, question: Search, timeout_s: float) -> Found:
         """Return the best points for each query. With allow_partial, the result names shards that cannot answer."""
@@ -82,6 +99,14 @@ class Reads:
         collection = await self._finder.usable(question.collection, patience)
         filters = [group.filter for group in question.groups]
         await self._checked(lambda turn: check_search(question, collection.spec, self._limits, turn), filters, question.read, patience)
+        hits = await self._express.search(question, collection, patience.deadline)
+        if hits is None:
+            return await self._search_each(question, collection, patience)
+        check_answer_bytes(hits, self._limits, FEWER_HITS)
+        return Found(hits=hits)
+
+    async def _search_each(self, question: Search, collection: Collection, patience: RetryPatience) -> Found:
+        """Search shard by shard, and merge the answers."""
         covered = await self._searches.search(collection, search_call(question, collection), patience)
         parts, missing = parts_of_some(covered) if question.allow_partial else (parts_of_all(covered), ())
 

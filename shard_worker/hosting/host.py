@@ -33,6 +33,7 @@ from shoal.core.shard_calls import (
     WriteAck,
 )
 from shoal.shard_worker.hosting.shards_search import search_replicas
+from shoal.shard_worker.replica.express import ReplicasSearch, prepared_search
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
 from shoal.shard_worker.resources.os_limits import open_files
@@ -72,9 +73,14 @@ class Host(ShardService):
         """See ShardService."""
         return await self.replica(call.shard).search(call, timeout_s)
 
+    def ready(self, call: ShardsSearch) -> ReplicasSearch | None:
+        """See ExpressService."""
+        replicas = [self.open.get(shard) for shard in call.shards]
+        return prepared_search([each for each in replicas if each is not None], call) if None not in replicas else None
+
     async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
         """See ShardService."""
-        return await search_replicas(self.replica, call, timeout_s)
+        return await search_replicas(self.replica, call, timeout_s, self.ready(call))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

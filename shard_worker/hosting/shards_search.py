@@ -17,16 +17,21 @@ import numpy.typing as npt
 
 from shoal.core.deadline import Deadline
 from shoal.core.errors import ShoalError, to_keep
+from shoal.core.express import PreparedSearch
 from shoal.core.ids import ShardId
 from shoal.core.points import StoredColumns, id_array
 from shoal.core.shard_calls import SegmentExplain, ShardSearch, ShardsFound, ShardsSearch, k_of_queries
 from shoal.core.topk import HitColumns, PartRows, concat_ids, merge_order
 from shoal.runtime.clock import boot_s
-from shoal.shard_worker.replica.replica import FoundRows, Replica
+from shoal.shard_worker.replica.reading import FoundRows
+from shoal.shard_worker.replica.replica import Replica
 
 _MARGIN_S = 0.05
 _MARGIN_SHARE = 0.1
 """The replicas get a little less time than the call has, so that one that is late does not make the answer late."""
+
+ON_LOOP_US = 800.0
+"""Searches of several replicas estimated below this time run on the event loop: passing one to a pool costs as much."""
 
 T = TypeVar("T")
 
@@ -42,12 +47,18 @@ class _Part:
     rows: FoundRows | None = None
 
 
-async def search_replicas(replica_of: Callable[[ShardId], Replica], call: ShardsSearch, timeout_s: float) -> ShardsFound:
+async def search_replicas(
+    replica_of: Callable[[ShardId], Replica], call: ShardsSearch, timeout_s: float, prepared: PreparedSearch | None = None
+) -> ShardsFound:
     """Return the best k points for each query over the shards that can answer, and the errors of the others.
 
-    replica_of: returns the open replica of a shard, or raises a ShoalError.
+    replica_of: returns the open replica of a shard, or raises a ShoalError. prepared: the search of all replicas as
+    one, if they can answer it now. If it does not come to an end, each replica is searched.
     """
     deadline = Deadline.after(timeout_s - min(_MARGIN_S, _MARGIN_SHARE * timeout_s), boot_s)
+    together = None if prepared is None else await _together(prepared, deadline)
+    if together is not None:
+        return ShardsFound(hits=together)
     failed: dict[ShardId, ShoalError] = {}
     parts = await _each({shard: partial(_found, replica_of, call.of(shard), deadline) for shard in call.shards}, failed)
     while parts:
@@ -61,6 +72,15 @@ async def search_replicas(replica_of: Callable[[ShardId], Replica], call: Shards
         parts = {shard: parts[shard] for shard in call.shards if shard in parts and shard not in failed}
     nothing = HitColumns(counts=np.zeros(len(call.queries), dtype=np.int64), ids=id_array(()), scores=np.empty(0, dtype=np.float32))
     return ShardsFound(hits=nothing, failed=failed)
+
+
+async def _together(prepared: PreparedSearch, deadline: Deadline) -> HitColumns | None:
+    """Return the hits of all replicas, searched as one; None if that did not work."""
+    try:
+        return prepared.run() if prepared.cost_us <= ON_LOOP_US else await prepared.run_in_pool(deadline)
+    except ShoalError:
+        # Each replica says what is wrong when it is searched alone.
+        return None
 
 
 async def _found(replica_of: Callable[[ShardId], Replica], call: ShardSearch, deadline: Deadline) -> _Part:

@@ -93,9 +93,8 @@ class BuildJob:
         """Return the sealed segment, or None as soon as should_stop() is true. In a build thread (see
         build_thread_init).
 
-        should_stop is called several times a second, but not while an index is copied to be extended, payload indexes
-        are merged, or training makes a pass over its sample. Each of these takes about a second for every one or two
-        GB.
+        should_stop is called about once a second, but not while an index is copied to be extended, payload indexes are
+        merged, or training makes a pass over its sample. Each of these takes about a second for every one or two GB.
         """
         native = self._filled(should_stop)
         if native is None:

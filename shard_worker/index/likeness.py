@@ -45,6 +45,13 @@ def remoteness(queries: Matrix, scores: npt.NDArray[np.float32], metric: Metric)
     return remote
 
 
+def remoteness_of_one(query: Matrix, score: float, metric: Metric) -> float:
+    """Return the same for one query (1, dim), from the score of its best row."""
+    if metric is Metric.L2:
+        return score
+    return -score if metric is Metric.COSINE else float(remoteness(query, np.array([score], dtype=np.float32), metric)[0])
+
+
 class Likeness:
     """Compares queries with the sample of one measurement.
 
@@ -83,13 +90,20 @@ class Likeness:
         """
         if not self._sample:
             return None
-        values = remote[:_LOOKED_AT].tolist()
+        if len(remote) == 1:
+            return np.ones(1, dtype=bool) if self.is_unlike(float(remote[0])) else None
         self._counted += len(remote)
-        self._count(values)
-        if len(values) == 1:
-            return np.ones(1, dtype=bool) if values[0] > self._limit else None
+        self._count(remote[:_LOOKED_AT].tolist())
         mask: npt.NDArray[np.bool_] = remote > self._limit
         return mask if mask.any() else None
+
+    def is_unlike(self, remote: float) -> bool:
+        """Return whether one query lies well beyond all of the sample. The query is counted. remote: its remoteness."""
+        if not self._sample:
+            return False
+        self._counted += 1
+        self._count((remote,))
+        return remote > self._limit
 
     def doubt(self) -> None:
         """Record that searches were found to miss more than was promised."""

@@ -89,6 +89,9 @@ class PartHits:
     scores: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
     def at(self, places: npt.NDArray[np.int64]) -> PartHits:
         """Return the hits at `places` (m,)."""
         columns = (self.ids.take(places), self.scores.take(places), self.rows.take(places))

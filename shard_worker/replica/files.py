@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from shoal.shard_worker.replica.engine import Engine
@@ -32,10 +33,16 @@ class ReplicaFiles:
 
         Raises Unavailable when the replica closes, the error with which opening them failed, and what `read` raises.
         """
+        async with self.kept_open():
+            return await read()
+
+    @asynccontextmanager
+    async def kept_open(self) -> AsyncIterator[None]:
+        """Open the files if needed, and keep them open in this context. Raises as `during`."""
         async with self._use:
             if self._engine.at_rest:
                 await self._writer.between_writes(_nothing)
-            return await read()
+            yield
 
     async def _rest(self) -> bool:
         # Without room on the disk, a replica that cannot write what is left would fail. It answers reads as it is.

@@ -9,27 +9,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from shoal.core.collection import Metric
+from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, is_long
-from shoal.core.ids import ShardId
+from shoal.core.ids import ShardId, Term
 from shoal.core.points import IdArray, StoredColumns, check_dim
-from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch
+from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.index.search.search import estimated_search_us, search_view
+from shoal.shard_worker.index.search.search import SearchedView, estimated_search_us, search_view
 from shoal.shard_worker.index.view import IndexHits, IndexView
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
+
+LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
 
 ROWS_AT_ONCE = 2_048
 """Points that are read from the store in one piece."""
@@ -51,7 +54,27 @@ GROUPS_ON_LOOP = 8
 """Searches with more groups never run on the event loop: even estimating their time takes too long."""
 
 
-def reads_store(call: ShardSearch) -> bool:
+def estimated_views_us(views: Sequence[SearchedView], call: VectorSearch, metric: Metric, point_bytes: float, *, enough_us: float) -> float:
+    """Return the estimated time of one search of several views, in microseconds. point_bytes: mean bytes of a stored
+    point.
+
+    Returns infinity if the estimate itself would take long, and only a part of the time once it exceeds enough_us.
+    """
+    if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
+        return math.inf
+    points = sum([each.view.points for each in views])
+    hits = sum([min(group.k, points) * len(call.queries if group.queries is None else group.queries) for group in call.groups])
+    cost = HIT_US * hits
+    if call.with_payload or call.with_vectors:
+        cost += stored_us(hits, point_bytes)
+    for each in views:
+        if cost > enough_us:
+            break
+        cost += estimated_search_us(each.view, call.queries, call.groups, call.accuracy, call.radius, metric, each.context)
+    return cost
+
+
+def reads_store(call: VectorSearch) -> bool:
     """Return whether a search may read the store: for payloads and vectors of hits, or for what a filter asks."""
     return call.with_payload or call.with_vectors or any(group.filter is not None for group in call.groups)
 
@@ -59,6 +82,18 @@ def reads_store(call: ShardSearch) -> bool:
 def stored_us(points: int, point_bytes: float) -> float:
     """Return the estimated time to read points from the store, in microseconds. point_bytes: their mean size."""
     return points * (PAYLOAD_US + point_bytes * BYTE_US)
+
+
+def is_large_read(points: int, point_bytes: float) -> bool:
+    """Return whether to read points by id in a thread. point_bytes: their mean size."""
+    return points > LARGE_READ_POINTS or points * point_bytes > LARGE_READ_BYTES
+
+
+def check_search_call(call: VectorSearch, dim: int) -> None:
+    """Raise InvalidArgument unless the queries have this dimension and every k is at least 1."""
+    check_dim(call.queries, dim, field="queries")
+    if any(group.k < 1 for group in call.groups):
+        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
 
 
 class Matching(NamedTuple):
@@ -69,14 +104,31 @@ class Matching(NamedTuple):
     more: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundRows:
+    """The hits of a search, before their payloads and vectors are read.
+
+    began: the term that the replica certainly led when the search began, if any.
+    """
+
+    hits: IndexHits
+    explain: tuple[SegmentExplain, ...]
+    began: Term | None
+
+
 class ReplicaReading:
     """Reads of one open replica, from any thread."""
 
     def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
         """recall: target of searches that name none."""
-        self._shard, self._metric, self._index, self._store = shard, metric, index, store
+        self._shard, self.metric, self._index, self._store = shard, metric, index, store
         self._context = SearchContext(hot=hot, read_payloads=partial(_payloads, store), clock=time.perf_counter, recall=recall)
         self._explaining = replace(self._context, explain=True)
+
+    @property
+    def dim(self) -> int:
+        """Return the dimension of its vectors."""
+        return self._index.dim
 
     def aim(self, recall: float) -> None:
         """Set another target for searches that name none."""
@@ -87,20 +139,14 @@ class ReplicaReading:
         """Return the view that a read beginning now sees."""
         return self._index.view()
 
-    def estimated_us(self, view: IndexView, call: ShardSearch, point_bytes: float) -> float:
-        """Return the estimated time of a search, in microseconds. point_bytes: mean bytes of a stored point.
+    def searched(self) -> SearchedView:
+        """Return what a search that begins now sees."""
+        return SearchedView(view=self._index.view(), context=self._context)
 
-        Returns infinity if the estimate itself would take long, and only a part of the time once it exceeds ON_LOOP_US.
-        """
-        if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
-            return math.inf
-        hits = sum(min(group.k, view.points) * len(call.queries if group.queries is None else group.queries) for group in call.groups)
-        cost = HIT_US * hits
-        if call.with_payload or call.with_vectors:
-            cost += stored_us(hits, point_bytes)
-        if cost > ON_LOOP_US:
-            return cost
-        return cost + estimated_search_us(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, self._context)
+    def estimated_us(self, view: IndexView, call: VectorSearch, point_bytes: float) -> float:
+        """Return the estimated time of a search, in microseconds. See estimated_views_us."""
+        searched = SearchedView(view=view, context=self._context)
+        return estimated_views_us((searched,), call, self.metric, point_bytes, enough_us=ON_LOOP_US)
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
         """Return the hits of the view; None if a row that it needs from the store was replaced meanwhile."""
@@ -121,7 +167,7 @@ class ReplicaReading:
         check_dim(call.queries, self._index.dim, field="queries")
         context = self._explaining if call.explain else self._context
         try:
-            hits, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self._metric, context, turn)
+            hits, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self.metric, context, turn)
         except ViewOutdated:
             return None
         return hits, tuple(each.of_shard(self._shard.number) for each in explains)

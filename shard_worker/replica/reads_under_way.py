@@ -6,7 +6,8 @@ Leaves no thread behind: closing the replica waits for all of them, and each end
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, TypeVar
 
@@ -46,6 +47,21 @@ class ReadsUnderWay:
         finally:
             turn.leave()
 
+    @property
+    def closing(self) -> bool:
+        """Return whether no read may begin any more."""
+        return self._closing
+
+    @property
+    def files(self) -> ReplicaFiles:
+        """Return the files of the replica."""
+        return self._files
+
+    def join(self, running: asyncio.Task[Any]) -> None:
+        """Count a task that reads this replica beside others: closing cancels it and waits for its end."""
+        self._running[running] = None
+        running.add_done_callback(self._running.pop)
+
     async def close(self) -> None:
         """End all reads."""
         self._closing = True
@@ -82,6 +98,45 @@ class ReadsUnderWay:
 
     def _details(self) -> ErrorDetails:
         return ErrorDetails(shard=str(self._shard))
+
+
+async def read_several(
+    replicas: Sequence[ReadsUnderWay], works: Sequence[Callable[[], Awaitable[T]]], deadline: Deadline, *, stored: bool
+) -> list[T] | None:
+    """Return the results of works of which each reads all these replicas; None if one of them closes, or if the
+    deadline passes.
+
+    stored: they read the stores, whose files stay open meanwhile. Raises what a work raises, and Unavailable if the
+    files of a store are not open now. Works whose caller has left end soon, and closing a replica waits for them.
+    """
+    if any(each.closing for each in replicas):
+        return None
+    running = [asyncio.create_task(_carried_out(replicas if stored else (), work)) for work in works]
+    for task in running:
+        task.add_done_callback(_look_at)
+        for each in replicas:
+            each.join(task)
+    try:
+        await asyncio.wait(running, timeout=deadline.left_s, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in running:
+            task.cancel()
+    ended = [task for task in running if task.done() and not task.cancelled()]
+    results = [task.result() for task in ended]
+    return results if len(ended) == len(running) else None
+
+
+async def _carried_out(replicas: Sequence[ReadsUnderWay], work: Callable[[], Awaitable[T]]) -> T:
+    """Do a work while the files of these replicas are open.
+
+    It waits for no file while it keeps others open: works that wait for each other's files would never end.
+    """
+    if not all(each.files.open_now() for each in replicas):
+        raise Unavailable("the files of a replica are being closed, since nobody has used them for a while")
+    async with AsyncExitStack() as stack:
+        for each in replicas:
+            await stack.enter_async_context(each.files.kept_open())
+        return await work()
 
 
 def _look_at(running: asyncio.Task[Any]) -> None:

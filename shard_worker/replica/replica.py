@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.deadline import Deadline
-from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
+from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, check_dim
@@ -23,7 +23,6 @@ from shoal.core.shard_calls import (
     ReadTerms,
     ReplicaStatus,
     SegmentCurve,
-    SegmentExplain,
     ShardCount,
     ShardDeleteMatching,
     ShardFound,
@@ -42,7 +41,8 @@ from shoal.core.shard_config import ShardConfig
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s, wall_ms
-from shoal.shard_worker.index.view import IndexHits, IndexView
+from shoal.shard_worker.index.search.search import SearchedView
+from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
@@ -51,7 +51,7 @@ from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.files import ReplicaFiles
-from shoal.shard_worker.replica.reading import ON_LOOP_US, Matching, reads_store, stored_us
+from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, check_search_call, is_large_read, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
@@ -76,16 +76,6 @@ UNDISTURBED_TRIES = 3
 
 BEHIND_S = 0.5
 """How long a replica that does not lead waits for a record that a read needs: another replica may have it already."""
-LARGE_READ_POINTS, LARGE_READ_BYTES = 16, 256 * 1024
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class FoundRows:
-    """The hits of a search, before their payloads and vectors are read. began: see Replica._wait_for."""
-
-    hits: IndexHits
-    explain: tuple[SegmentExplain, ...]
-    began: Term | None
 
 
 class Replica:
@@ -112,7 +102,7 @@ class Replica:
         """
         self.id = replica
         self._shard, self._spec = shard, spec
-        self._engine, self._pools, self._memory, self._lease_held = engine, pools, memory, lease_held
+        self._engine, self.pools, self._memory, self._lease_held = engine, pools, memory, lease_held
         self._registration = Revision(0)
         self._progress = ChangeSignal()
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -134,9 +124,10 @@ class Replica:
         )
         self._use = use
         self._files = ReplicaFiles(use=use, engine=engine, writer=self._writer, room=self._room)
-        self._reads = ReadsUnderWay(shard=shard, pools=pools, files=self._files)
-        self._reading = engine.reading
+        self.reads = ReadsUnderWay(shard=shard, pools=pools, files=self._files)
+        self.reading = engine.reading
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
+        self.sample = self._tuner.offer
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._sealing.kick()
 
@@ -228,7 +219,7 @@ class Replica:
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
         self._room.watch_memory()
-        kind, body = await kind_and_body(call, self._spec.dim, self._pools)
+        kind, body = await kind_and_body(call, self._spec.dim, self.pools)
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
             # A known write is only answered, so it needs no room.
@@ -238,12 +229,12 @@ class Replica:
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
-        return (await self._searched(call, Deadline.after(timeout_s, boot_s), self._reading.search))[0]
+        return (await self._searched(call, Deadline.after(timeout_s, boot_s), self.reading.search))[0]
 
     async def find(self, call: ShardSearch, deadline: Deadline) -> FoundRows:
         """Search without reading payloads and vectors: `complete` reads them. Raises as search."""
         bare = dataclasses.replace(call, with_payload=False, with_vectors=False)
-        (hits, explain), began = await self._searched(bare, deadline, self._reading.find)
+        (hits, explain), began = await self._searched(bare, deadline, self.reading.find)
         return FoundRows(hits=hits, explain=explain, began=began)
 
     async def complete(self, found: FoundRows, hits: npt.NDArray[np.intp], call: ShardSearch, deadline: Deadline) -> StoredColumns | None:
@@ -254,11 +245,11 @@ class Replica:
         """
         self._check_working()
         rows = found.hits.rows[hits]
-        read = partial(self._reading.stored, rows, call.with_vectors, call.with_payload)
+        read = partial(self.reading.stored, rows, call.with_vectors, call.with_payload)
         if stored_us(len(rows), self._room.point_bytes) <= ON_LOOP_US and self._files.open_now():
             columns = read(FREE)
         else:
-            columns = await self._reads.in_pool(read, call.terms.caller, deadline, stored=True)
+            columns = await self.reads.in_pool(read, call.terms.caller, deadline, stored=True)
         self._check_primary(call.terms, found.began)
         return columns
 
@@ -266,37 +257,56 @@ class Replica:
         self, call: ShardSearch, deadline: Deadline, search: Callable[[IndexView, ShardSearch, Turn], T | None]
     ) -> tuple[T, Term | None]:
         """Return what `search` finds in a view, and the term that this replica certainly leads, if any."""
-        _check_search(call, self._spec.dim)
+        check_search_call(call, self._spec.dim)
         began = await self._wait_for(call.terms, deadline)
         self._tuner.offer(call.queries)
         found = await self._undisturbed(
             lambda view, turn: search(view, call, turn),
             call.terms.caller,
             deadline,
-            lambda view: self._reading.estimated_us(view, call, self._room.point_bytes),
+            lambda view: self.reading.estimated_us(view, call, self._room.point_bytes),
             stored=reads_store(call),
         )
         self._check_primary(call.terms, began)
         return found, began
 
+    def searched_now(self, min_seq: Seq, *, stored: bool) -> SearchedView | None:
+        """Return what a search sees now that needs this record; None if it must wait, or is not answered here.
+
+        stored: it reads the store, whose files must be open.
+        """
+        machine = self._writer.machine
+        if self._closing or not machine.serves_reads or machine.applied_seq < min_seq or (stored and not self._files.open_now()):
+            return None
+        return self.reading.searched()
+
+    def sure_term(self) -> Term | None:
+        """Return the term that this replica certainly leads and serves at this moment; None if there is none."""
+        return sure_term(self._writer.machine, self._registration, self._lease_held)
+
+    @property
+    def point_bytes(self) -> float:
+        """Return the mean bytes of a stored point."""
+        return self._room.point_bytes
+
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
-        large = len(call.ids) > LARGE_READ_POINTS or len(call.ids) * self._room.point_bytes > LARGE_READ_BYTES
-        return await self._read(call.terms, timeout_s, partial(self._reading.get, call), in_pool=large)
+        large = is_large_read(len(call.ids), self._room.point_bytes)
+        return await self._read(call.terms, timeout_s, partial(self.reading.get, call), in_pool=large)
 
     async def scroll(self, call: ShardScroll, timeout_s: float) -> StoredColumns:
         """See ShardService."""
         filter = call.filter
         if filter is None:
-            return await self._read(call.terms, timeout_s, partial(self._reading.scroll, call), in_pool=True)
-        return await self._read_view(call.terms, timeout_s, lambda view, turn: self._reading.scroll_matching(view, call, filter, turn))
+            return await self._read(call.terms, timeout_s, partial(self.reading.scroll, call), in_pool=True)
+        return await self._read_view(call.terms, timeout_s, lambda view, turn: self.reading.scroll_matching(view, call, filter, turn))
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
         filter = call.filter
         if filter is None:
-            return await self._read(call.terms, timeout_s, lambda _: self._reading.count(), in_pool=False, stored=False)
-        return await self._read_view(call.terms, timeout_s, lambda view, turn: self._reading.count_matching(view, filter, turn))
+            return await self._read(call.terms, timeout_s, lambda _: self.reading.count(), in_pool=False, stored=False)
+        return await self._read_view(call.terms, timeout_s, lambda view, turn: self.reading.count_matching(view, filter, turn))
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
@@ -318,7 +328,7 @@ class Replica:
     def tell_spec(self, spec: CollectionSpec) -> None:
         """Take the collection's changed specification: its index or its recall."""
         self._spec = spec
-        self._reading.aim(spec.recall)
+        self.reading.aim(spec.recall)
         self._tuner.aim(spec.recall)
         self._sealing.tell_index(spec.index)
         self._memory.update(self._shard, self._engine.cost())
@@ -358,7 +368,7 @@ class Replica:
         self._closing = True
         self._progress.notify()
         try:
-            await self._reads.close()
+            await self.reads.close()
             await self._tuner.close()
             await self._sealing.close()
         finally:
@@ -376,7 +386,7 @@ class Replica:
         deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
         now = not in_pool and (not stored or self._files.open_now())
-        result = work(FREE) if now else await self._reads.in_pool(work, terms.caller, deadline, stored=stored)
+        result = work(FREE) if now else await self.reads.in_pool(work, terms.caller, deadline, stored=stored)
         self._check_primary(terms, began)
         return result
 
@@ -395,15 +405,15 @@ class Replica:
         `ask` returns None if the writer replaced some of them during the read. stored: it reads the store.
         """
         for _ in range(UNDISTURBED_TRIES):
-            view = self._reading.view()
+            view = self.reading.view()
             reads = stored and bool(view.parts)
             if cost_us(view) <= ON_LOOP_US and (not reads or self._files.open_now()):
                 result = ask(view, FREE)
             else:
-                result = await self._reads.in_pool(partial(ask, view), caller, deadline, stored=reads)
+                result = await self.reads.in_pool(partial(ask, view), caller, deadline, stored=reads)
             if result is not None:
                 return result
-        result = await self._reads.in_writer(lambda turn: ask(self._reading.view(), turn), self._writer.between_writes, deadline)
+        result = await self.reads.in_writer(lambda turn: ask(self.reading.view(), turn), self._writer.between_writes, deadline)
         if result is None:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
@@ -419,10 +429,10 @@ class Replica:
         began = self._serving()
 
         def ask(view: IndexView, turn: Turn) -> Matching | None:
-            return self._reading.matching(view, call.filter, DELETED_AT_ONCE, turn)
+            return self.reading.matching(view, call.filter, DELETED_AT_ONCE, turn)
 
         found = await self._undisturbed(ask, call.request_id.client, deadline, lambda _: math.inf)
-        body = await self._pools.encode(partial(exact_delete_body, found.ids, found.rows))
+        body = await self.pools.encode(partial(exact_delete_body, found.ids, found.rows))
         if self._serving() != began:
             raise Unavailable(f"shard {self._shard} began another term while the points were searched for", self._details(not_applied=True))
         answered_before = self._writer.machine.knows(call.request_id)
@@ -444,13 +454,13 @@ class Replica:
         self._check_working()
         machine = self._writer.machine
         until = deadline if isinstance(machine.role, Leading) else deadline.sooner(BEHIND_S)
-        while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self._sure_term()):
+        while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self.sure_term()):
             if not await self._progress.wait(self._progress.count, until.left_s):
                 kind = DeadlineExceeded if until == deadline else Unavailable
                 late = f"shard {self._shard} has applied only seq {machine.applied_seq} in time, the read needs {terms.min_seq}"
                 raise kind(late, self._details())
             self._check_working()
-        term = self._sure_term()
+        term = self.sure_term()
         if term is None and terms.consistency is Consistency.PRIMARY:
             raise Unavailable(f"the replica of shard {self._shard} is not certainly the primary", self._details())
         return term
@@ -465,11 +475,8 @@ class Replica:
 
     def _check_primary(self, terms: ReadTerms, began: Term | None) -> None:
         """Raise Unavailable unless this replica was certainly the primary all along, in the term `began`."""
-        if terms.consistency is Consistency.PRIMARY and not is_sure(began, self._sure_term()):
+        if terms.consistency is Consistency.PRIMARY and not is_sure(began, self.sure_term()):
             raise Unavailable(f"shard {self._shard} has a new primary or a new term since the read began", self._details())
-
-    def _sure_term(self) -> Term | None:
-        return sure_term(self._writer.machine, self._registration, self._lease_held)
 
     def _serving(self) -> Term:
         """Return the term that it leads and serves, as far as it knows. Raises Unavailable."""
@@ -492,9 +499,3 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
-
-
-def _check_search(call: ShardSearch, dim: int) -> None:
-    check_dim(call.queries, dim, field="queries")
-    if any(group.k < 1 for group in call.groups):
-        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))

@@ -52,6 +52,8 @@ class Pools:
         self.built = built
         self.builder = builder
         self.builds_running = 0
+        self.search_threads = search_threads
+        """Number of searches and reads that run at the same time."""
         self._reads = FairPool(
             search_threads, name="search", what="searches and reads", limit="waiting_reads", initializer=search_thread_init
         )

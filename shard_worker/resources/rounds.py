@@ -33,7 +33,7 @@ RETRY_S = 60.0
 """Time for which a member is left alone after a look or a work that failed."""
 
 
-class Lane(Enum):
+class RoundLane(Enum):
     """What works wait for: the disk, the thread for urgent work, the thread for other work."""
 
     FILES = "files"
@@ -45,7 +45,7 @@ class Lane(Enum):
 class Work:
     """What a member wants to do now. run: does it, and returns the seconds until the next look."""
 
-    lane: Lane
+    lane: RoundLane
     run: Callable[[], Coroutine[Any, Any, float]]
 
 
@@ -89,8 +89,8 @@ class BackgroundRounds:
         self._places: dict[RoundsMember, _Place] = {}
         self._queue: list[tuple[float, int, RoundsMember]] = []
         self._numbers = itertools.count()
-        self._working: dict[Lane, RoundsMember] = {}
-        self._waiting: dict[Lane, dict[RoundsMember, None]] = {lane: {} for lane in Lane}
+        self._working: dict[RoundLane, RoundsMember] = {}
+        self._waiting: dict[RoundLane, dict[RoundsMember, None]] = {lane: {} for lane in RoundLane}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
 
@@ -181,7 +181,7 @@ class BackgroundRounds:
         place.work = asyncio.create_task(work.run())
         place.work.add_done_callback(lambda ended: self._ended(member, work.lane, ended))
 
-    def _ended(self, member: RoundsMember, lane: Lane, ended: asyncio.Task[float]) -> None:
+    def _ended(self, member: RoundsMember, lane: RoundLane, ended: asyncio.Task[float]) -> None:
         del self._working[lane]
         place = self._places.get(member)
         seconds = RETRY_S
@@ -196,7 +196,7 @@ class BackgroundRounds:
             self._schedule(member, place, min(place.due_s, boot_s() + seconds))
         self._offer(lane)
 
-    def _offer(self, lane: Lane) -> None:
+    def _offer(self, lane: RoundLane) -> None:
         """Let those that wait for a lane take it, the first first."""
         waiting = self._waiting[lane]
         while waiting and lane not in self._working:

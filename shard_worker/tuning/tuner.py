@@ -37,7 +37,7 @@ from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Due, Measurable
 from shoal.shard_worker.logic.tuning.query_drift import misses
 from shoal.shard_worker.logic.tuning.recall_bounds import reaches
 from shoal.shard_worker.resources.pools import Pools
-from shoal.shard_worker.resources.rounds import Lane, Rest, Work
+from shoal.shard_worker.resources.rounds import Rest, RoundLane, Work
 from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
 from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, SAMPLE, Measurement, Rests
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
@@ -227,12 +227,12 @@ class Tuner:
         self._woken = False
         parts = {part.name: part for part in _measurable(self._reading.view())}
         if not self._loaded:
-            return Work(lane=Lane.FILES, run=self._load) if parts or self._queries.heard else Rest()
+            return Work(lane=RoundLane.FILES, run=self._load) if parts or self._queries.heard else Rest()
         for part in parts.values():
             self._known.restore(part, now_s=boot_s())
         self._known.forget_all_but(parts.keys() | self._coming)
         if self._unsaved:
-            return Work(lane=Lane.FILES, run=self._save)
+            return Work(lane=RoundLane.FILES, run=self._save)
         self._begin_kind_if_doubted(parts)
         return self._next(parts, boot_s())
 
@@ -250,14 +250,14 @@ class Tuner:
         elif self._may_begin(ready[0], now_s):
             chosen = ready[0]
             return Work(
-                lane=Lane.URGENT if chosen.urgent else Lane.USUAL,
+                lane=RoundLane.URGENT if chosen.urgent else RoundLane.USUAL,
                 run=partial(self._measure_in_background, parts[chosen.name], chosen.urgent),
             )
         trusted = [part.tuning.now for part in parts.values() if part.tuning.now.trusted]
         self._unconfirmed = any(tuning.provisional and not tuning.confirmed(self._recall) for tuning in trusted)
         if trusted and self._queries.heard - self._checked >= (CONFIRMING if self._unconfirmed else LATEST):
             if self._unconfirmed or now_s >= self._check_from_s:
-                return Work(lane=Lane.URGENT, run=self._check_latest)
+                return Work(lane=RoundLane.URGENT, run=self._check_latest)
             return Rest(seconds=min(LOOK_S, self._check_from_s - now_s) if wanted else self._check_from_s - now_s)
         return Rest(seconds=LOOK_S if wanted else due_later_s(self._segments(parts), self._queries.asked, now_s=now_s))
 

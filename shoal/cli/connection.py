@@ -11,6 +11,7 @@ import typer
 from shoal.client.client import Client, connect
 
 DEFAULT_ADDRESS = "localhost:7600"
+DEFAULT_TRANSPORT = "auto"
 
 AddressOption = Annotated[str | None, typer.Option("--address", metavar="HOST:PORT", help="Router to ask (SHOAL_ADDRESS).")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="For each call, retries included.")]
@@ -23,6 +24,7 @@ class Connection:
 
     address: str = DEFAULT_ADDRESS
     timeout_s: float | None = None
+    transport: str = DEFAULT_TRANSPORT
     connect: Callable[..., Client] = connect
 
 
@@ -33,4 +35,4 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     """
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
-    return connection.connect(address or connection.address, timeout=default_s if given is None else given)
+    return connection.connect(address or connection.address, timeout=default_s if given is None else given, transport=connection.transport)

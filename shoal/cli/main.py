@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from shoal.cli import collection, importing, output, points, programs, recall, search, shard, size, status
 from shoal.cli.advice import next_step
-from shoal.cli.connection import DEFAULT_ADDRESS, Connection
+from shoal.cli.connection import DEFAULT_ADDRESS, DEFAULT_TRANSPORT, Connection
 from shoal.core.errors import ShoalError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
@@ -125,10 +125,13 @@ def root(
         str, typer.Option(envvar="SHOAL_ADDRESS", metavar="HOST:PORT", help="Router to ask; several with commas between.")
     ] = DEFAULT_ADDRESS,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="For each call, retries included.")] = None,
+    transport: Annotated[
+        str, typer.Option(envvar="SHOAL_TRANSPORT", metavar="NAME", help="How to reach routers: auto, http or grpc.")
+    ] = DEFAULT_TRANSPORT,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     """A distributed vector search cluster: start one, fill it, search it."""
-    ctx.obj = dataclasses.replace(ctx.obj or Connection(), address=address, timeout_s=timeout)
+    ctx.obj = dataclasses.replace(ctx.obj or Connection(), address=address, timeout_s=timeout, transport=transport)
 
 
 app.command("up")(programs.up)

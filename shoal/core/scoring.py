@@ -70,6 +70,25 @@ def pair_scores(
     return found
 
 
+def taken_scores(query: Matrix, rows: Matrix, metric: Metric) -> npt.NDArray[np.float32]:
+    """Return the scores, (n,) float32, of rows (n, dim) that were taken for this purpose, and are overwritten.
+
+    query: (1, dim); both prepared. The scores are those of pair_scores.
+    """
+    count, step = len(rows), block_rows(rows.shape[1])
+    found: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
+    terms = rows.copy() if metric is Metric.COSINE else rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        if count <= step:
+            _sum_rows(terms, query, metric, found)
+        else:
+            for start in range(0, count, step):
+                _sum_rows(terms[start : start + step], query, metric, found[start : start + step])
+    if metric is Metric.COSINE:
+        _settle_cosines(query, rows, np.zeros(count, dtype=np.int64), np.arange(count), found)
+    return found
+
+
 def _settle_cosines(
     queries: Matrix, rows: Matrix, query_at: npt.NDArray[np.int64], row_at: npt.NDArray[np.int64], found: npt.NDArray[np.float32]
 ) -> None:

@@ -54,6 +54,13 @@ def hit_order(query: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], ids
     return np.lexsort((ranks, keys, query))
 
 
+def order_of_one(scores: npt.NDArray[np.float32], ids: IdArray, metric: Metric) -> npt.NDArray[np.intp]:
+    """Return the positions that sort the hits of one query by (score best first, id). See hit_order."""
+    if ids.dtype == np.int64:
+        return np.lexsort((ids, scores if metric.smaller_is_better else -scores))
+    return hit_order(np.zeros(len(ids), dtype=np.int64), scores, ids, metric)
+
+
 def _tied_with_neighbour(query: npt.NDArray[np.int64], keys: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Return a mask over hits sorted by (query, key): whether a neighbour may have the same query and key (NaN
     included).
@@ -80,6 +87,19 @@ def merge_hits(parts: Sequence[HitColumns], k: int | npt.NDArray[np.int64], metr
         scores=np.concatenate([part.scores for part in parts])[merged.kept],
         payloads=places.payloads([part.payloads for part in parts]),
         vectors=places.vectors([part.vectors for part in parts]),
+    )
+
+
+def concat_hits(parts: Sequence[HitColumns]) -> HitColumns:
+    """Return the hits of a batch that was cut by queries. parts: at least one, in the order of the queries."""
+    payloads = [part.payloads for part in parts if part.payloads is not None]
+    vectors = [part.vectors for part in parts if part.vectors is not None]
+    return HitColumns(
+        counts=np.concatenate([part.counts for part in parts]),
+        ids=concat_ids([part.ids for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        payloads=tuple(itertools.chain.from_iterable(payloads)) if len(payloads) == len(parts) else None,
+        vectors=np.concatenate(vectors) if len(vectors) == len(parts) else None,
     )
 
 
@@ -179,7 +199,7 @@ def concat_ids(parts: Sequence[IdArray]) -> IdArray:
     """Return the ids of all parts in one column: int64 if all are, else object."""
     filled = [part for part in parts if len(part)]
     if all(part.dtype == np.int64 for part in filled):
-        return np.concatenate([np.empty(0, dtype=np.int64), *filled])
+        return np.concatenate(filled) if filled else np.empty(0, dtype=np.int64)
     return np.concatenate([part.astype(object) for part in filled])
 
 

@@ -22,7 +22,8 @@ _CONSISTENCY = {
     Consistency.SESSION: common_pb2.CONSISTENCY_SESSION,
     Consistency.PRIMARY: common_pb2.CONSISTENCY_PRIMARY,
 }
-_FROM_CONSISTENCY = {message: value for value, message in _CONSISTENCY.items()}
+_FROM_CONSISTENCY: dict[int, Consistency] = {int(message): value for value, message in _CONSISTENCY.items()}
+_FROM_CONSISTENCY[int(common_pb2.CONSISTENCY_UNSPECIFIED)] = Consistency.SESSION
 
 
 def consistency_to_message(value: Consistency) -> common_pb2.Consistency:
@@ -32,12 +33,10 @@ def consistency_to_message(value: Consistency) -> common_pb2.Consistency:
 
 def consistency_from_message(value: int) -> Consistency:
     """Return the consistency of an enum value; unspecified is session. Raises InvalidArgument for an unknown one."""
-    if value == common_pb2.CONSISTENCY_UNSPECIFIED:
-        return Consistency.SESSION
-    found = _FROM_CONSISTENCY.get(value)  # type: ignore[call-overload]
+    found = _FROM_CONSISTENCY.get(value)
     if found is None:
         raise InvalidArgument(f"consistency is {value}, known are 0 to 3", ErrorDetails(field="consistency"))
-    return Consistency(found)
+    return found
 
 
 def shard_to_message(shard: ShardId) -> worker_pb2.ShardRef:
@@ -79,7 +78,7 @@ def tokens_to_messages(tokens: Iterable[ShardToken]) -> list[common_pb2.ShardSeq
 
 def tokens_from_messages(messages: Iterable[common_pb2.ShardSeq]) -> tuple[ShardToken, ...]:
     """Return the positions in logs of messages."""
-    return tuple(ShardToken(each.collection_id, each.shard, each.seq) for each in messages)
+    return tuple([ShardToken(each.collection_id, each.shard, each.seq) for each in messages])
 
 
 def read_from_message(message: Any, caller: str = "") -> ReadAs:

@@ -77,14 +77,15 @@ def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") ->
 
     Raises InvalidArgument for numbers that do not fill whole rows of its dimension.
     """
-    if message.data and message.values:
+    data, dim = message.data, message.dim
+    if data and message.values:
         raise InvalidArgument(f"{field}: give data or values, not both", ErrorDetails(field=field))
-    if message.dim == 0:
+    if dim == 0:
         raise InvalidArgument(f"{field}: dim is 0, it must be the length of a vector", ErrorDetails(field=field))
-    flat = np.array(message.values, dtype=np.float32) if message.values else _floats(message.data, field)
-    if len(flat) % message.dim:
-        raise InvalidArgument(f"{field}: {len(flat)} numbers do not fill rows of dimension {message.dim}", ErrorDetails(field=field))
-    matrix: Matrix = flat.reshape(-1, message.dim)
+    flat = _floats(data, field) if data or not message.values else np.array(message.values, dtype=np.float32)
+    if len(flat) % dim:
+        raise InvalidArgument(f"{field}: {len(flat)} numbers do not fill rows of dimension {dim}", ErrorDetails(field=field))
+    matrix: Matrix = flat.reshape(-1, dim)
     return matrix
 
 
@@ -137,15 +138,18 @@ def stored_from_message(message: common_pb2.PointBatch) -> StoredColumns:
     return StoredColumns(ids=ids, vectors=vectors, payloads=payloads_from_message(message.payloads, len(ids)))
 
 
-def hits_to_message(hits: HitColumns) -> common_pb2.Hits:
-    """Return hits as a message."""
-    return common_pb2.Hits(
-        counts=hits.counts.tolist(),
-        ids=ids_to_message(hits.ids),
-        scores=hits.scores.tolist(),
-        payloads=payloads_to_message(hits.payloads),
-        vectors=None if hits.vectors is None else vectors_to_message(hits.vectors),
-    )
+def fill_hits(message: common_pb2.Hits, hits: HitColumns) -> None:
+    """Write hits into an empty message. This is faster than to make a message and to copy it into another one."""
+    message.counts.extend(hits.counts.tolist())
+    if hits.ids.dtype == np.int64:
+        message.ids.integers.extend(hits.ids.tolist())
+    else:
+        message.ids.CopyFrom(ids_to_message(hits.ids))
+    message.scores.extend(hits.scores.tolist())
+    if hits.payloads is not None:
+        message.payloads.extend(payloads_to_message(hits.payloads))
+    if hits.vectors is not None:
+        message.vectors.CopyFrom(vectors_to_message(hits.vectors))
 
 
 def hits_from_message(message: common_pb2.Hits) -> HitColumns:

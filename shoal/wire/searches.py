@@ -40,7 +40,7 @@ from shoal.wire.call_parts import (
     terms_to_message,
     tokens_to_messages,
 )
-from shoal.wire.columns import hits_from_message, hits_to_message, vectors_from_message, vectors_to_message
+from shoal.wire.columns import fill_hits, hits_from_message, vectors_from_message, vectors_to_message
 from shoal.wire.filters import filter_to_message, optional_filter_to_message
 from shoal.wire.method import Method, Methods, serialized
 from shoal.wire.status import details_from_message, details_to_message, error_of, message_of
@@ -86,12 +86,15 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
 
     Raises InvalidArgument naming the field that cannot be read or contradicts another one.
     """
-    recall = message.recall if message.HasField("recall") else None
+    accuracy: Accuracy | None = None
+    if message.exact or message.params or message.HasField("recall"):
+        recall = message.recall if message.HasField("recall") else None
+        accuracy = accuracy_of(exact=message.exact, recall=recall, params=dict(message.params))
     return Search(
         collection=message.collection,
         queries=vectors_from_message(_only_leg(message).vectors),
         groups=_public_groups(message, turn),
-        accuracy=accuracy_of(exact=message.exact, recall=recall, params=dict(message.params)),
+        accuracy=accuracy,
         radius=message.radius if message.HasField("radius") else None,
         explain=message.explain,
         with_payload=message.with_payload,
@@ -103,9 +106,13 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
 
 def found_to_message(found: Found) -> search_pb2.SearchResponse:
     """Return the result of a search as a message."""
-    return search_pb2.SearchResponse(
-        hits=hits_to_message(found.hits), missing_shards=found.missing_shards, explain=map(explain_to_message, found.explain)
-    )
+    message = search_pb2.SearchResponse()
+    fill_hits(message.hits, found.hits)
+    if found.missing_shards:
+        message.missing_shards.extend(found.missing_shards)
+    if found.explain:
+        message.explain.extend(map(explain_to_message, found.explain))
+    return message
 
 
 def found_from_message(message: search_pb2.SearchResponse) -> Found:
@@ -192,7 +199,10 @@ def groups_from_message(messages: Iterable[search_pb2.QueryGroup], turn: Turn = 
 
 def shard_found_to_message(found: ShardFound) -> worker_pb2.ShardSearchResponse:
     """Return the result of a shard's search as a message."""
-    return worker_pb2.ShardSearchResponse(hits=hits_to_message(found.hits), explain=map(explain_to_message, found.explain))
+    message = worker_pb2.ShardSearchResponse()
+    fill_hits(message.hits, found.hits)
+    message.explain.extend(map(explain_to_message, found.explain))
+    return message
 
 
 def shard_found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFound:
@@ -232,8 +242,7 @@ def shards_search_from_message(message: worker_pb2.SearchShardsRequest, turn: Tu
 
 def shards_found_to_message(call: ShardsSearch, found: ShardsFound) -> worker_pb2.SearchShardsResponse:
     """Return the result of a search of several shards as a message."""
-    return worker_pb2.SearchShardsResponse(
-        hits=hits_to_message(found.hits),
+    message = worker_pb2.SearchShardsResponse(
         explain=map(explain_to_message, found.explain),
         answered=[shard.number for shard in call.shards if shard not in found.failed],
         failed=[
@@ -243,6 +252,8 @@ def shards_found_to_message(call: ShardsSearch, found: ShardsFound) -> worker_pb
             for shard, error in found.failed.items()
         ],
     )
+    fill_hits(message.hits, found.hits)
+    return message
 
 
 def shards_found_from_message(call: ShardsSearch, message: worker_pb2.SearchShardsResponse) -> ShardsFound:
@@ -301,11 +312,12 @@ def _group(message: search_pb2.QueryGroup, filter: Filter | None) -> QueryGroup:
 
 
 def _only_leg(message: search_pb2.SearchRequest) -> search_pb2.SearchLeg:
-    if not message.legs:
+    legs = message.legs
+    if not legs:
         raise InvalidArgument("legs is empty, one leg with the vectors to search for is needed", ErrorDetails(field="legs"))
-    if len(message.legs) > 1:
-        raise InvalidArgument(f"{len(message.legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
-    leg = message.legs[0]
+    if len(legs) > 1:
+        raise InvalidArgument(f"{len(legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
+    leg = legs[0]
     if leg.field:
         raise InvalidArgument(f"a named vector field ({leg.field!r}) is not supported by this version", ErrorDetails(field="field"))
     return leg

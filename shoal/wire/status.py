@@ -9,9 +9,10 @@ import bisect
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from shoal.core.errors import BY_STATUS, Applied, ErrorDetails, Internal, ShoalError
 from shoal.v1 import common_pb2
@@ -32,6 +33,7 @@ _APPLIED_BYTES = 2_048
 _APPLIED_ENTRIES = 64
 _ENTRY_FRAME_BYTES = 8
 _MORE = "..."
+_APPLIED = get_args(Applied)
 _MOST_MS = 600_000
 
 
@@ -82,7 +84,8 @@ def details_from_message(info: common_pb2.ErrorInfo) -> ErrorDetails:
         limit=info.limit or None,
         shard=info.shard or None,
         index=info.index if info.HasField("index") else None,
-        applied={shard: cast(Applied, applied) for shard, applied in info.applied.items()},
+        # A word of another version is taken for doubt.
+        applied={shard: cast(Applied, word) if word in _APPLIED else "maybe" for shard, word in info.applied.items()},
         retry_after_s=info.retry_after_ms / 1000 if info.HasField("retry_after_ms") else None,
     )
 
@@ -151,5 +154,8 @@ def _details(trailing: Iterable[tuple[str, Any]] | None) -> ErrorDetails | None:
     """Return the details that a server of Shoal sent; None if there are none."""
     for key, value in trailing or ():
         if key == DETAILS_KEY:
-            return details_from_bytes(value)
+            try:
+                return details_from_bytes(value)
+            except DecodeError:
+                return None
     return None

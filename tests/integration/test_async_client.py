@@ -122,7 +122,8 @@ def test_its_channels_have_the_options_of_all_channels(monkeypatch):
     assert ("grpc.max_reconnect_backoff_ms", 2_000) in opened[0][1]
 
 
-def test_a_router_that_dies_and_returns_during_upserts_loses_and_doubles_nothing(make_cluster):
+@pytest.mark.parametrize("transport", ["auto", "grpc"])
+def test_a_router_that_dies_and_returns_during_upserts_loses_and_doubles_nothing(make_cluster, transport):
     cluster = make_cluster(workers=1)
     dead = f"127.0.0.1:{free_port()}"
     size, rounds = 500, 60
@@ -140,7 +141,7 @@ def test_a_router_that_dies_and_returns_during_upserts_loses_and_doubles_nothing
 
     async def check():
         under_way, killed = asyncio.Event(), asyncio.Event()
-        async with shoal.connect_async([dead, cluster.address]) as client, asyncio.TaskGroup() as tasks:
+        async with shoal.connect_async([dead, cluster.address], transport=transport) as client, asyncio.TaskGroup() as tasks:
             await client.create_collection("through", dim=DIM, shards=2)
             tasks.create_task(harm(under_way, killed))
             written = during = 0

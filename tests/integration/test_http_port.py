@@ -100,7 +100,9 @@ BAD = [
 @st.composite
 def peers_bytes(draw: st.DrawFn) -> bytes:
     """Bytes of good and bad requests and others, changed and cut."""
-    data = bytearray(b"".join(draw(st.lists(st.one_of(st.sampled_from(GOOD + BAD), st.binary(max_size=30)), min_size=1, max_size=4))))
+    data = bytearray(
+        b"".join(draw(st.lists(st.one_of(st.sampled_from(GOOD + BAD), st.binary(max_size=30)), min_size=1, max_size=4))) or b"x"
+    )
     for _ in range(draw(st.integers(0, 3))):
         data[draw(st.integers(0, max(0, len(data) - 1)))] = draw(st.integers(0, 255))
     return bytes(data[: draw(st.integers(1, len(data)))] if draw(st.booleans()) else data)
@@ -118,11 +120,9 @@ def test_any_bytes_are_answered_or_the_connection_is_closed_and_good_clients_go_
     assert "handler_failed" not in log
 
 
-@pytest.mark.parametrize("bad", range(len(BAD)))
-def test_a_refused_request_gets_a_status_also_while_the_peer_still_sends(shared_cluster: RoleCluster, bad: int) -> None:
-    if bad == 1:
-        pytest.skip("it lacks two bytes of its body")
-    got = exchanged(shared_cluster.http_port, BAD[bad] + b"z" * 1_000_000, whole=True)
+@pytest.mark.parametrize("bad", BAD)
+def test_a_refused_request_gets_a_status_also_while_the_peer_still_sends(shared_cluster: RoleCluster, bad: bytes) -> None:
+    got = exchanged(shared_cluster.http_port, bad + b"z" * 1_000_000)
     assert re.match(rb"HTTP/1\.1 [45]\d\d ", got), got[:200]
 
 
@@ -147,7 +147,7 @@ def test_both_wires_give_the_same_answers_and_errors(shared_cluster: RoleCluster
         shoal.connect(shared_cluster.address, transport="grpc") as one,
         shoal.connect(f"http://127.0.0.1:{shared_cluster.http_port}") as two,
     ):
-        assert [each.name for each in one.collections()] == [each.name for each in two.collections()]
+        assert one.list_collections() == two.list_collections()
         told = []
         for client in (one, two):
             with pytest.raises(NotFound) as caught:

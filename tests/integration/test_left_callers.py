@@ -81,9 +81,11 @@ async def kinds(tasks: list[asyncio.Task[int]]) -> set[type]:
     return {type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)}
 
 
-def test_calls_that_are_cancelled_end_on_the_worker_and_hold_up_nobody(cluster: RoleCluster) -> None:
+@pytest.mark.parametrize("transport", ["auto", "grpc"])
+def test_calls_that_are_cancelled_end_on_the_worker_and_hold_up_nobody(cluster: RoleCluster, transport: Any) -> None:
     async def story() -> None:
-        async with shoal.connect_async(cluster.address) as client:
+        async with shoal.connect_async(cluster.address, transport=transport) as client:
+            await client.count("other")
             tasks = await begin(client)
             await asyncio.to_thread(wait_for, cluster, CALLERS)
             await asyncio.to_thread(search_of_another, cluster)
@@ -97,9 +99,11 @@ def test_calls_that_are_cancelled_end_on_the_worker_and_hold_up_nobody(cluster: 
     search_of_another(cluster)
 
 
-def test_calls_whose_deadline_is_over_end_on_the_worker(cluster: RoleCluster) -> None:
+@pytest.mark.parametrize("transport", ["auto", "grpc"])
+def test_calls_whose_deadline_is_over_end_on_the_worker(cluster: RoleCluster, transport: Any) -> None:
     async def story() -> None:
-        async with shoal.connect_async(cluster.address) as client:
+        async with shoal.connect_async(cluster.address, transport=transport) as client:
+            await client.count("other")
             assert await kinds(await begin(client, timeout=1.0)) == {shoal.DeadlineExceeded}
 
     asyncio.run(story())
@@ -109,7 +113,8 @@ def test_calls_whose_deadline_is_over_end_on_the_worker(cluster: RoleCluster) ->
 LEAVER = """
 import json, sys, threading, shoal
 address, collection, filter, callers = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
-client = shoal.connect(address)
+client = shoal.connect(address, transport=sys.argv[5])
+client.list_collections()
 def count():
     client.count(collection, filter, timeout=7200.0)
 for _ in range(callers - 1):
@@ -123,9 +128,9 @@ except KeyboardInterrupt:
 
 
 @contextmanager
-def leaver(cluster: RoleCluster, callers: int) -> Iterator[subprocess.Popen[bytes]]:
+def leaver(cluster: RoleCluster, callers: int, transport: str = "auto") -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that waits for `callers` counts."""
-    command = [sys.executable, "-c", LEAVER, cluster.address, "heavy", json.dumps(FILTER), str(callers)]
+    command = [sys.executable, "-c", LEAVER, cluster.address, "heavy", json.dumps(FILTER), str(callers), transport]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         wait_for(cluster, callers)
@@ -141,8 +146,9 @@ def test_calls_of_a_client_that_is_killed_end_on_the_worker(cluster: RoleCluster
         wait_for(cluster, 0)
 
 
-def test_a_call_of_the_blocking_client_that_is_interrupted_ends_though_the_client_lives_on(cluster: RoleCluster) -> None:
-    with leaver(cluster, 1) as process:
+@pytest.mark.parametrize("transport", ["auto", "grpc"])
+def test_a_call_of_the_blocking_client_that_is_interrupted_ends_though_the_client_lives_on(cluster: RoleCluster, transport: str) -> None:
+    with leaver(cluster, 1, transport) as process:
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         assert process.stdout.readline() == b"interrupted\n"

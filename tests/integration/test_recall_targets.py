@@ -138,6 +138,24 @@ def test_what_stands_in_chooses_for_real_queries(name, index, segment, monkeypat
 
 
 @pytest.mark.parametrize(("name", "index"), CELLS)
+def test_rows_with_their_margin_choose_for_the_first_real_queries(name, index, segment):
+    _, queries, truth, metric = prepared_data(name)
+    part = segment(name, index)
+    tuning = calibrated(part, QuerySample.own_rows(part, 128, np.random.default_rng(0), seq=1), metric)
+    assert tuning.provisional
+    missed = {}
+    for target in TARGETS:
+        for k in KS:
+            choice = tuning.choice(k, target)
+            if not choice.exact:
+                found = recall_of(part, queries, truth, metric, (choice.breadth, choice.fetch), k)
+                if found < target - 0.01:
+                    missed[target, k] = found
+    assert missed == {}
+    assert not tuning.choice(10, 0.9).exact
+
+
+@pytest.mark.parametrize(("name", "index"), CELLS)
 def test_before_anything_is_measured_every_search_is_exact(name, index, segment):
     tuning = segment(name, index).tuning.now
     assert not tuning.measured

@@ -102,15 +102,16 @@ def nearest(part: SegmentView, native: NativeIndex, ask: Ask, fetch: int, breadt
     """
     step = max(1, int(_PIECE_US / max(1.0, part.tuning.now.us_of(breadth, fetch)))) if len(ask) > 1 else 1
     if step >= len(ask):
-        return _nearest(part, native, ask.queries, ask.metric, fetch, breadth)
+        return nearest_positions(part, native, ask.queries, ask.metric, fetch, breadth)
     found: Numbers = np.empty((len(ask), fetch), dtype=np.int64)
     for start in range(0, len(ask), step):
         ask.turn.pause()
-        found[start : start + step] = _nearest(part, native, ask.queries[start : start + step], ask.metric, fetch, breadth)
+        found[start : start + step] = nearest_positions(part, native, ask.queries[start : start + step], ask.metric, fetch, breadth)
     return found
 
 
-def _nearest(part: SegmentView, native: NativeIndex, queries: Matrix, metric: Metric, fetch: int, breadth: int) -> Numbers:
+def nearest_positions(part: SegmentView, native: NativeIndex, queries: Matrix, metric: Metric, fetch: int, breadth: int) -> Numbers:
+    """Return the same as `nearest`, in one call of the index. queries: (nq, dim), contiguous, prepared."""
     positions: Numbers = native.search(queries, fetch, breadth)
     if not native.quantised:
         return positions

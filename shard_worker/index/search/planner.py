@@ -121,7 +121,7 @@ def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tall
         if found is not None:
             tally.plan = Plan.INDEX
             hits, unlike = found
-            return hits if not len(unlike) else join_hits([hits, _carefully(part, native, ask, unlike, context, tally)])
+            return hits if not len(unlike) else join_hits([hits, careful_hits(part, native, ask, unlike, context, tally)])
 
     def exact_us(queries: int) -> float:
         return _whole_us(part, queries, context)
@@ -138,7 +138,7 @@ def _unfiltered(part: SegmentView, ask: Ask, context: SearchContext, tally: Tall
     return _finished(Plan.INDEX, descent, ask, lambda: _whole_stock(part, ask, context), part, context, tally)
 
 
-def _carefully(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
+def careful_hits(part: SegmentView, native: NativeIndex, ask: Ask, unlike: Numbers, context: SearchContext, tally: Tally) -> PartHits:
     """Return the hits of the queries numbered `unlike` (m,) without relying on measurements with other queries."""
     tally.fallbacks += len(unlike)
     asked = ask.only(unlike)

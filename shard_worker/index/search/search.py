@@ -1,4 +1,4 @@
-"""Search a view: every part for every group of queries, then one merge by (score, id). Estimate the cost of a search.
+"""Search views: every part for every group of queries, then one merge by (score, id). Estimate the cost of a search.
 
 Owns the order of the final hits and the cut at a radius. Writes nothing: a view does not change. The estimate is within
 a factor of two of the true cost. It evaluates no filter: a filter whose matching rows are not known yet is assumed to
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,35 @@ from shoal.shard_worker.index.search.ask import Ask, SearchContext
 from shoal.shard_worker.index.search.explaining import PartExplain, Tally, explained
 from shoal.shard_worker.index.search.matching import Sought
 from shoal.shard_worker.index.search.planner import part_hits, unfiltered_us
-from shoal.shard_worker.index.view import NO_HITS, IndexHits, IndexView, PartHits, SegmentView, join_hits
+from shoal.shard_worker.index.view import IndexHits, IndexView, PartHits, SegmentView, join_hits
 
 Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SearchedView:
+    """A view to search, and what all searches of its replica share."""
+
+    view: IndexView
+    context: SearchContext
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FoundInViews:
+    """The best hits over several views.
+
+    places: (hits,) int64 positions of the hits among all that were found; ends: for each view, the first position after
+    those found in it; explain: for each view, how its parts were searched, if its context explains.
+    """
+
+    hits: IndexHits
+    places: Numbers
+    ends: tuple[int, ...]
+    explain: tuple[tuple[PartExplain, ...], ...]
+
+    def view_numbers(self) -> Numbers:
+        """Return the number of the view that each hit was found in. (hits,)."""
+        return np.searchsorted(np.array(self.ends, dtype=np.int64), self.places, side="right")
 
 
 def search_view(
@@ -52,28 +79,59 @@ def search_view(
     Raises InvalidArgument for groups that do not fit the batch or numbers out of range, ViewOutdated when the caller
     must take a newer view, and the errors of the turn.
     """
+    found = search_views((SearchedView(view=view, context=context),), queries, groups, accuracy, radius, metric, turn)
+    return found.hits, found.explain[0]
+
+
+def search_views(
+    views: Sequence[SearchedView],
+    queries: Matrix,
+    groups: tuple[QueryGroup, ...],
+    accuracy: Accuracy,
+    radius: float | None,
+    metric: Metric,
+    turn: Turn = FREE,
+) -> FoundInViews:
+    """Search several views, which hold no point twice, as one. The arguments, and each view's answer: see search_view.
+
+    The hits of all views are ranked once. The result is that of a merge of the views' own answers.
+    """
     _check(len(queries), groups, accuracy, radius)
     ready = np.ascontiguousarray(prepared(queries, metric), dtype=np.float32)
+    soughts = [None if group.filter is None else Sought.of(group.filter) for group in groups]
     hits: list[PartHits] = []
+    ends: list[int] = []
+    explains = []
+    for each in views:
+        asks = [
+            Ask(queries=_asked(ready, group), seq=each.view.seq, k=group.k, metric=metric, accuracy=accuracy, radius=radius, turn=turn)
+            for group in groups
+        ]
+        before, explain = len(hits), _search_view(each, asks, groups, soughts, hits)
+        ends.append((ends[-1] if ends else 0) + sum(map(len, hits[before:])))
+        explains.append(explain)
+    turn.pause()
+    return found_among(hits, _wanted(groups, len(queries)), len(queries), radius, metric, ends=tuple(ends), explain=tuple(explains))
+
+
+def _search_view(
+    searched: SearchedView, asks: Sequence[Ask], groups: Sequence[QueryGroup], soughts: Sequence[Sought | None], hits: list[PartHits]
+) -> tuple[PartExplain, ...]:
+    """Append the hits of one view. Return how its parts were searched, if its context explains."""
+    context = searched.context
     explain: list[PartExplain] = []
-    for number, group in enumerate(groups):
-        ask = Ask(queries=_asked(ready, group), seq=view.seq, k=group.k, metric=metric, accuracy=accuracy, radius=radius, turn=turn)
+    for number, (ask, group, sought) in enumerate(zip(asks, groups, soughts, strict=True)):
         if not len(ask):
             continue
-        sought = None if group.filter is None else Sought.of(group.filter)
-        for part in view.parts:
+        for part in searched.view.parts:
             if not part.live:
                 continue
-            turn.pause()
-            tally = Tally(context.clock, turn)
+            ask.turn.pause()
+            tally = Tally(context.clock, ask.turn)
             hits.append(_renumbered(part_hits(part, ask, sought, context, tally), group.queries))
             if context.explain:
                 explain.append(explained(part, tally, group=number, queries=len(ask)))
-    turn.pause()
-    joined = join_hits(hits) if hits else NO_HITS
-    if radius is not None:
-        joined = _within(joined, radius, metric)
-    return _best(joined, _wanted(groups, len(queries)), len(queries), metric), tuple(explain)
+    return tuple(explain)
 
 
 def _check(queries: int, groups: Sequence[QueryGroup], accuracy: Accuracy, radius: float | None) -> None:
@@ -117,8 +175,43 @@ def _wanted(groups: Sequence[QueryGroup], queries: int) -> int | Numbers:
     return wanted
 
 
-def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
-    """Keep the hits whose score is at least as good as the radius.
+def found_among(
+    hits: Sequence[PartHits],
+    wanted: int | Numbers,
+    queries: int,
+    radius: float | None,
+    metric: Metric,
+    *,
+    ends: tuple[int, ...],
+    explain: tuple[tuple[PartExplain, ...], ...],
+) -> FoundInViews:
+    """Return the `wanted` best hits of each query within the radius. wanted: for all queries, or (queries,).
+
+    hits: of the first view first; ends, explain: see FoundInViews.
+    """
+    joined = join_hits(hits)
+    places = _best_places(joined, wanted, queries, radius, metric)
+    counts = np.array([len(places)], dtype=np.int64) if queries == 1 else np.bincount(joined.query.take(places), minlength=queries)
+    best = IndexHits(counts=counts, ids=joined.ids.take(places), scores=joined.scores.take(places), rows=joined.rows.take(places))
+    return FoundInViews(hits=best, places=places, ends=ends, explain=explain)
+
+
+def _best_places(hits: PartHits, wanted: int | Numbers, queries: int, radius: float | None, metric: Metric) -> Numbers:
+    """Return the positions of these best hits, in order: those of query 0 first."""
+    within = None if radius is None else _within(hits.scores, radius, metric)
+    if within is not None:
+        hits = hits.at(within)
+    order = hit_order(hits.query, hits.scores, hits.ids, metric)
+    if queries == 1 and isinstance(wanted, int):
+        order = order[:wanted]
+    else:
+        query = hits.query.take(order)
+        order = order[rank_in_group(query) < (wanted if isinstance(wanted, int) else wanted.take(query))]
+    return order if within is None else within.take(order)
+
+
+def _within(scores: npt.NDArray[np.float32], radius: float, metric: Metric) -> Numbers:
+    """Return the positions of the scores that are at least as good as the radius.
 
     Scores are float32, so the radius is rounded to float32, too: a radius of 0.7 does not miss the score that 0.7 is in
     float32.
@@ -126,21 +219,7 @@ def _within(hits: PartHits, radius: float, metric: Metric) -> PartHits:
     with np.errstate(over="ignore"):
         rounded = np.float32(radius)
     bound = rounded if np.isfinite(rounded) else np.float64(radius)
-    kept = np.flatnonzero(hits.scores <= bound if metric.smaller_is_better else hits.scores >= bound)
-    return PartHits(query=hits.query.take(kept), ids=hits.ids.take(kept), scores=hits.scores.take(kept), rows=hits.rows.take(kept))
-
-
-def _best(hits: PartHits, wanted: int | Numbers, queries: int, metric: Metric) -> IndexHits:
-    """Return the `wanted` best hits of each query, in order."""
-    order = hit_order(hits.query, hits.scores, hits.ids, metric)
-    if queries == 1 and isinstance(wanted, int):
-        order = order[:wanted]
-        counts = np.array([len(order)], dtype=np.int64)
-    else:
-        query = hits.query.take(order)
-        order = order[rank_in_group(query) < (wanted if isinstance(wanted, int) else wanted.take(query))]
-        counts = np.bincount(hits.query.take(order), minlength=queries)
-    return IndexHits(counts=counts, ids=hits.ids.take(order), scores=hits.scores.take(order), rows=hits.rows.take(order))
+    return np.flatnonzero(scores <= bound if metric.smaller_is_better else scores >= bound)
 
 
 UNKNOWN_FILTER_US = 10_000.0

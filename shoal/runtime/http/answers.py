@@ -15,7 +15,7 @@ GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class FailedAnswer:
     """An answer that is not 200. body: JSON. headers: more lines of the head, each with its line end."""
 
     http_status: int
@@ -23,14 +23,14 @@ class Failure:
     headers: bytes = b""
 
 
-def failure_of(error: ShoalError, http_status: int | None = None) -> Failure:
+def failure_of(error: ShoalError, http_status: int | None = None) -> FailedAnswer:
     """Return the answer to a call that ended with an error. http_status: instead of that of the protocol."""
-    return Failure(http_status=http_status or HTTP_STATUS[error.status], body=error_to_json(error))
+    return FailedAnswer(http_status=http_status or HTTP_STATUS[error.status], body=error_to_json(error))
 
 
-def refusal(http_status: int, status: str, message: str, headers: bytes = b"") -> Failure:
+def refusal(http_status: int, status: str, message: str, headers: bytes = b"") -> FailedAnswer:
     """Return the answer to a request that is no call of this server. status: name of a gRPC status."""
-    return Failure(http_status=http_status, body=refusal_to_json(status, message), headers=headers)
+    return FailedAnswer(http_status=http_status, body=refusal_to_json(status, message), headers=headers)
 
 
 BUSY = failure_of(Unavailable("the server takes no more calls for the moment", ErrorDetails(retry_after_s=BUSY_RETRY_S)))
@@ -44,14 +44,14 @@ CANCELLED = refusal(HTTP_STATUS["CANCELLED"], "CANCELLED", "the server cancelled
 TOO_LATE = refusal(HTTP_STATUS["DEADLINE_EXCEEDED"], "DEADLINE_EXCEEDED", "the deadline of the call has passed")
 
 
-def too_large(size: int | None, most: int) -> Failure:
+def too_large(size: int | None, most: int) -> FailedAnswer:
     """Return the answer to a body that is too large. size: in bytes, None if it is not known."""
     said = "a message is" if size is None else f"a message of {size:,} bytes is"
     message = f"{said} too large for the receiver, which takes {most:,}; send fewer points or ask for fewer hits at once"
     return failure_of(ResourceExhausted(message, ErrorDetails(limit="message_bytes")), 413)
 
 
-def defect(method: str, error: BaseException) -> Failure:
+def defect(method: str, error: BaseException) -> FailedAnswer:
     """Return the answer to a call that failed with an error that is not one of ours."""
     return failure_of(Internal(f"{method} failed: {type(error).__name__}: {error}"))
 
@@ -73,7 +73,7 @@ class AnswerHeads:
         """Return the head of an answer with a message of `length` bytes. close: whether the connection ends."""
         return b"%b%d\r\n%b\r\n" % (self._json if json else self._proto, length, _CLOSE if close else b"")
 
-    def failed(self, failure: Failure, *, close: bool) -> bytes:
+    def failed(self, failure: FailedAnswer, *, close: bool) -> bytes:
         """Return the head of another answer. close: whether the connection ends."""
         return b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b\r\n" % (
             failure.http_status,

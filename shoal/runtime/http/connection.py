@@ -11,7 +11,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-from shoal.runtime.http.answers import BUSY, ENDING, GO_ON, Failure, refusal
+from shoal.runtime.http.answers import BUSY, ENDING, GO_ON, FailedAnswer, refusal
 from shoal.runtime.http.limits import READ_BYTES
 from shoal.runtime.http.request_reader import CallRequest, HealthRequest, ReadPhase, RefusedRequest, RequestReader
 from shoal.runtime.http.running_call import Answer, HttpCallContext, RunningCall, answer_at_once, answer_binary, answer_json
@@ -257,7 +257,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._fail(answer, last)
 
-    def _fail(self, failure: Failure, last: bool, *, bodiless: bool = False) -> None:
+    def _fail(self, failure: FailedAnswer, last: bool, *, bodiless: bool = False) -> None:
         self._write(self._server.heads.failed(failure, close=last), b"" if bodiless else failure.body, last)
 
     def _tell_health(self, *, last: bool) -> None:
@@ -266,7 +266,7 @@ class HttpConnection(asyncio.Protocol):
         if serving:
             self._write(self._server.heads.ok(len(body), json=True, close=last), body, last)
         else:
-            self._fail(Failure(http_status=503, body=body), last)
+            self._fail(FailedAnswer(http_status=503, body=body), last)
 
     def _write(self, head: bytes, body: bytes, last: bool) -> None:
         transport = self._transport

@@ -14,7 +14,7 @@ from typing import Any
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.calls import CallTable, UnaryCall
-from shoal.runtime.http.answers import Failure, failure_of, refusal, too_large
+from shoal.runtime.http.answers import FailedAnswer, failure_of, refusal, too_large
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.interceptors import reader_of
 from shoal.wire.connect import CLIENT_HEADER, JSON, MOST_TIMEOUT_DIGITS, PROTO, TIMEOUT_HEADER, VERSION, VERSION_HEADER
@@ -74,7 +74,7 @@ class HealthHead:
 class RefusedHead:
     """A request that is not served. at_once: the connection ends with the answer, and the body is not read."""
 
-    failure: Failure
+    failure: FailedAnswer
     at_once: bool = False
 
 
@@ -196,7 +196,7 @@ def _malformed(message: str) -> RefusedHead:
     return RefusedHead(failure=refusal(400, "INVALID_ARGUMENT", message), at_once=True)
 
 
-def _refused(failure: Failure, known: Mapping[bytes, bytes]) -> RefusedHead:
+def _refused(failure: FailedAnswer, known: Mapping[bytes, bytes]) -> RefusedHead:
     """Return a refusal. A client that waits before it sends its body is answered at once, so that it never sends it."""
     return RefusedHead(failure=failure, at_once=_goes_on(known))
 

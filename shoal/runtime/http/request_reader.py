@@ -14,7 +14,7 @@ from enum import Enum
 import httptools
 
 from shoal.core.deadline import Clock
-from shoal.runtime.http.answers import BUSY, Failure, refusal, too_large
+from shoal.runtime.http.answers import BUSY, FailedAnswer, refusal, too_large
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.request_head import CallHead, Head, HealthHead, RefusedHead, ServedCall, read_head
 
@@ -59,7 +59,7 @@ class HealthRequest:
 class RefusedRequest:
     """A request that is refused. last: its answer ends the connection. bodiless: the answer must have no body."""
 
-    failure: Failure
+    failure: FailedAnswer
     last: bool
     bodiless: bool = False
 
@@ -110,7 +110,7 @@ class RequestReader:
         elif self._unheard_bytes > self._limits.head_bytes or len(self._fields) > self._limits.headers:
             self.refuse(_head_too_large(self._limits))
 
-    def refuse(self, failure: Failure) -> None:
+    def refuse(self, failure: FailedAnswer) -> None:
         """Refuse the request that is being read, and read nothing more."""
         if self.phase is not _ENDED:
             self._end_with(failure)
@@ -219,11 +219,11 @@ class RequestReader:
         size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
         return size > self._limits.head_bytes or len(self._fields) > self._limits.headers
 
-    def _stop(self, failure: Failure) -> None:
+    def _stop(self, failure: FailedAnswer) -> None:
         self._end_with(failure)
         raise _Stop
 
-    def _end_with(self, failure: Failure) -> None:
+    def _end_with(self, failure: FailedAnswer) -> None:
         self.ready.append(RefusedRequest(failure=failure, last=True, bodiless=self._bodiless))
         self.phase = _ENDED
         self.waits_to_go_on = False
@@ -245,6 +245,6 @@ def _path_of(target: bytes) -> bytes:
     return path
 
 
-def _head_too_large(limits: HttpLimits) -> Failure:
+def _head_too_large(limits: HttpLimits) -> FailedAnswer:
     message = f"the head of the request is too large: at most {limits.headers} headers with {limits.head_bytes:,} bytes are read"
     return refusal(431, "INVALID_ARGUMENT", message)

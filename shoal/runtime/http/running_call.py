@@ -11,7 +11,7 @@ from shoal.core.deadline import Deadline
 from shoal.core.errors import InvalidArgument, ShoalError
 from shoal.core.turns import Asker
 from shoal.runtime.fair_pool import FairPool
-from shoal.runtime.http.answers import CANCELLED, TOO_LATE, Failure, defect, failure_of
+from shoal.runtime.http.answers import CANCELLED, TOO_LATE, FailedAnswer, defect, failure_of
 from shoal.runtime.http.request_head import CallHead, metadata_of
 from shoal.runtime.http.request_reader import CallRequest
 from shoal.runtime.interceptors import Unreadable
@@ -47,7 +47,7 @@ class HttpCallContext:
         return metadata_of(self._head.fields)
 
 
-Answer = bytes | Failure
+Answer = bytes | FailedAnswer
 
 
 class RunningCall:
@@ -62,13 +62,13 @@ class RunningCall:
         """
         loop = asyncio.get_running_loop()
         self._method, self._running, self._told = method, running, told
-        self._instead: Failure | None = None
+        self._instead: FailedAnswer | None = None
         running.add(self)
         self.task: asyncio.Task[bytes] = loop.create_task(work)
         self.task.add_done_callback(self._ended)
         self._timer = None if deadline_s is None else loop.call_at(deadline_s, self.end_with, TOO_LATE)
 
-    def end_with(self, failure: Failure) -> None:
+    def end_with(self, failure: FailedAnswer) -> None:
         """Cancel the work. It is answered with `failure`."""
         self._instead = failure
         self.task.cancel()
@@ -110,7 +110,7 @@ def answer_at_once(request: CallRequest, message: Any, context: HttpCallContext)
         return _unknown(call.path, error)
 
 
-def _unknown(method: str, error: BaseException) -> Failure:
+def _unknown(method: str, error: BaseException) -> FailedAnswer:
     log.error(event("handler_failed", method=method), exc_info=error)
     return defect(method, error)
 

@@ -13,7 +13,7 @@ from itertools import islice
 from shoal.core.addresses import joined
 from shoal.runtime.calls import CallTable
 from shoal.runtime.fair_pool import FairPool
-from shoal.runtime.http.answers import AnswerHeads, Failure
+from shoal.runtime.http.answers import AnswerHeads, FailedAnswer
 from shoal.runtime.http.connection import HttpConnection
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.listening import listening_sockets
@@ -118,7 +118,7 @@ class HttpServer:
         if self._ending and not self._connections:
             self._left.set()
 
-    def refused(self, failure: Failure) -> None:
+    def refused(self, failure: FailedAnswer) -> None:
         """Count a request that was refused before it was a call."""
         status = failure.http_status
         measure = self._refusals.get(status)

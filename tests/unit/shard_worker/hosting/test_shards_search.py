@@ -34,7 +34,9 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.topk import HitColumns
 from shoal.shard_worker.hosting.host import FailedReplica, Host
-from shoal.shard_worker.replica.replica import FoundRows, Replica
+from shoal.shard_worker.hosting.shards_search import search_replicas
+from shoal.shard_worker.replica.reading import FoundRows
+from shoal.shard_worker.replica.replica import Replica
 from tests.support.worker.replica_bench import DIM, Bench, opened
 from tests.twins.merge import merge_by_sorting
 
@@ -96,9 +98,10 @@ def test_the_answer_is_the_merge_of_the_answers_of_the_shards(tmp_path: Path, me
         async with three(tmp_path, metric) as (host, _):
             for groups, radius, accuracy, flags in itertools.product(GROUPS.values(), (None, 3.0), ACCURACIES, FLAGS):
                 call = search(groups=groups, radius=radius, accuracy=accuracy, **flags)
-                found = await host.search_shards(call, WAIT_S)
-                assert comparable(found.hits) == comparable(await one_by_one(host, call, metric))
-                assert (dict(found.failed), found.explain) == ({}, ())
+                expected = comparable(await one_by_one(host, call, metric))
+                for found in (await host.search_shards(call, WAIT_S), await search_replicas(host.replica, call, WAIT_S)):
+                    assert comparable(found.hits) == expected
+                    assert (dict(found.failed), found.explain) == ({}, ())
 
     asyncio.run(run())
 
@@ -130,7 +133,7 @@ def test_payloads_are_read_only_of_hits_that_stay(tmp_path: Path, monkeypatch: p
 
     async def run() -> None:
         async with three(tmp_path) as (host, _):
-            found = await host.search_shards(search(), WAIT_S)
+            found = await search_replicas(host.replica, search(), WAIT_S)
             assert sum(read) == len(found.hits) == 4 * 6
 
     asyncio.run(run())
@@ -210,7 +213,7 @@ def test_rows_that_are_replaced_before_their_payloads_are_read_are_searched_for_
 
             monkeypatch.setattr(Replica, "complete", late)
             call = search(with_vectors=True)
-            found = await host.search_shards(call, WAIT_S)
+            found = await search_replicas(host.replica, call, WAIT_S)
             expected = dataclasses.replace(call, shards=SHARDS[1:]) if lost else call
             assert comparable(found.hits) == comparable(await one_by_one(host, expected, Metric.L2))
             assert set(found.failed) == ({SHARDS[0]} if lost else set())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoal.core.collection import Metric
-from shoal.shard_worker.index.likeness import Likeness, remoteness
+from shoal.shard_worker.index.likeness import Likeness, remoteness, remoteness_of_one
 
 
 @pytest.mark.parametrize(("metric", "expected"), [(Metric.L2, [4.0, 9.0]), (Metric.COSINE, [-4.0, -9.0]), (Metric.IP, [-2.0, -3.0])])
@@ -69,6 +69,23 @@ def test_a_measurement_serves_some_queries_and_all_once_it_is_confirmed():
     assert not likeness.serves(0.91, 2), "a higher recall was not confirmed"
     likeness.doubt()
     assert not likeness.serves(0.9, 1)
+
+
+def test_one_query_counts_as_a_batch_of_one():
+    alone, batches = (Likeness([1.0, 2.0, 3.0], most=40) for _ in range(2))
+    for value in (0.5, 3.3, 9.0, 2.0, float("nan")) * 7:
+        assert alone.is_unlike(value) == (batches.unlike(np.array([value])) is not None)
+        assert alone._counted == batches._counted
+        assert (alone.doubted, alone._level) == (batches.doubted, batches._level)
+    assert not Likeness([]).is_unlike(9.0)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_the_remoteness_of_one_query_is_that_of_a_batch(metric):
+    queries = np.array([[2.0, 1.0], [0.0, 3.0]], dtype=np.float32)
+    scores = np.array([4.1, -9.3], dtype=np.float32)
+    found = [remoteness_of_one(queries[at : at + 1], scores.item(at), metric) for at in range(2)]
+    assert found == remoteness(queries, scores, metric).tolist()
 
 
 def test_a_measurement_on_real_queries_needs_no_confirmation():

@@ -187,7 +187,7 @@ def test_a_build_stops_when_told_and_leaves_its_sources() -> None:
 
 
 def test_a_build_of_many_blocks_takes_every_row() -> None:
-    dim, rows = 8_000, 121
+    dim, rows = 32_000, 121
     writer = Writer(new_index(Metric.L2, dim, growing_rows=100))
     writer.upsert(random_points(1, rows, dim))
     asked: list[bool] = []

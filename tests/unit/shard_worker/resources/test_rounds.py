@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.shard_worker.resources import rounds as module
-from shoal.shard_worker.resources.rounds import BackgroundRounds, Lane, Rest, Work
+from shoal.shard_worker.resources.rounds import BackgroundRounds, Rest, RoundLane, Work
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def impatient(monkeypatch):
 class Worker:
     """A member with `left` works to do in a lane. told: to which each look and each work adds the name."""
 
-    def __init__(self, name: str, told: list[str], *, left: int = 1, lane: Lane = Lane.USUAL) -> None:
+    def __init__(self, name: str, told: list[str], *, left: int = 1, lane: RoundLane = RoundLane.USUAL) -> None:
         self.name, self.told, self.left, self.lane = name, told, left, lane
         self.release = asyncio.Event()
         self.release.set()
@@ -70,7 +70,7 @@ def test_a_member_that_hangs_holds_up_its_lane_only():
     async def run():
         told: list[str] = []
         rounds = BackgroundRounds()
-        hanging, waiting, other = Worker("hanging", told), Worker("waiting", told), Worker("other", told, lane=Lane.FILES)
+        hanging, waiting, other = Worker("hanging", told), Worker("waiting", told), Worker("other", told, lane=RoundLane.FILES)
         hanging.release.clear()
         for member in (hanging, waiting, other):
             rounds.wake(member)
@@ -93,7 +93,7 @@ def test_who_waits_for_a_lane_may_take_another_one_meanwhile():
         rounds.wake(hanging)
         rounds.wake(urgent)
         await until(lambda: urgent.looks == 1)
-        urgent.lane = Lane.URGENT
+        urgent.lane = RoundLane.URGENT
         rounds.wake(urgent)
         await until(lambda: told == ["urgent", "urgent"])
         hanging.release.set()
@@ -166,7 +166,7 @@ def test_who_leaves_is_waited_for_and_not_looked_at_again():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(Lane)), min_size=1, max_size=12), st.data())
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(RoundLane)), min_size=1, max_size=12), st.data())
 def test_all_work_is_done_once_and_each_lane_does_one_at_a_time(wanted, data):
     async def run():
         told: list[str] = []
@@ -175,7 +175,7 @@ def test_all_work_is_done_once_and_each_lane_does_one_at_a_time(wanted, data):
         for member in data.draw(st.permutations(members)):
             rounds.wake(member, within_s=data.draw(st.sampled_from([0.0, 0.002])))
         while rounds.awake:
-            for lane in Lane:
+            for lane in RoundLane:
                 assert sum(member.working for member in members if member.lane is lane) <= 1
             await asyncio.sleep(0)
         assert sorted(told) == sorted(str(number) for number, (left, _) in enumerate(wanted) for _ in range(left))

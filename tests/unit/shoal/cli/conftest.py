@@ -24,14 +24,15 @@ class Ended:
 
 class Shoal:
     """Runs the command line over a cluster that is a dictionary. connects: (address, timeout) of each client that was
-    made.
+    made; transports: its transport.
     """
 
     def __init__(self) -> None:
-        self.cluster, self.connects, self.clients = DictCluster(), [], []
+        self.cluster, self.connects, self.clients, self.transports = DictCluster(), [], [], []
 
-    def connect(self, address: str, timeout: float | None):
+    def connect(self, address: str, timeout: float | None, transport: str):
         self.connects.append((address, timeout))
+        self.transports.append(transport)
         self.clients.append(client_with(self.answer, timeout=timeout, clock=PausingClock()))
         return self.clients[-1]
 
@@ -48,5 +49,6 @@ class Shoal:
 @pytest.fixture
 def shoal(monkeypatch) -> Shoal:
     monkeypatch.delenv("SHOAL_ADDRESS", raising=False)
+    monkeypatch.delenv("SHOAL_TRANSPORT", raising=False)
     monkeypatch.setattr(collection, "_TELL_EVERY_S", 60.0)
     return Shoal()

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from shoal.cli import output, programs
 from shoal.cli.advice import next_step
@@ -65,6 +66,19 @@ def test_the_address_comes_from_option_environment_or_default(shoal):
     assert shoal.connects == [("localhost:7600", None), ("env:1", None), ("root:1", 3.0), ("own:1", 2.0)]
     shoal("status")
     assert shoal.connects[-1] == ("localhost:7600", 5.0)
+
+
+def test_the_transport_comes_from_option_environment_or_default(shoal):
+    shoal("collection", "list")
+    shoal("collection", "list", env={"SHOAL_TRANSPORT": "grpc"})
+    shoal("--transport", "http", "collection", "list", env={"SHOAL_TRANSPORT": "grpc"})
+    assert shoal.transports == ["auto", "grpc", "http"]
+
+
+def test_an_unknown_transport_is_refused_with_those_that_are_known():
+    result = CliRunner().invoke(app, ["--transport", "tcp", "collection", "list"])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "transport is 'tcp', it must be one of auto, http, grpc" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shoal
 from shoal.client import writes
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
 from shoal.core.requests import Count, Upsert
+from tests.twins.every_verb import SCRIPT
 from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -60,34 +61,6 @@ def test_help_of_the_package_leads_on():
     assert {"connect", "connect_async", "AsyncClient"} <= set(shoal.__all__)
     for word in ("shoal.connect(", "shoal.connect_async(", "help(shoal.Client)"):
         assert word in shoal.__doc__
-
-
-SCRIPT = [
-    ("create_collection", ("c", 2), {"shards": 2}),
-    ("upsert", ("c", [3, "b", 1], [[0, 0], [0, 2], [3, 0]], [{"t": "x"}, None, {}]), {}),
-    ("upsert_batches", ("c", [([7], [[5, 5]]), ([8], [[6, 6]], [{"n": 8}])]), {}),
-    ("search", ("c", [0, 0]), {"k": 2}),
-    ("search_many", ("c", [[0, 0], [3, 0]]), {"k": 1, "with_vectors": True}),
-    ("search_many", ("c", [[0, 0], [3, 0]]), {"k": [1, 2], "filter": [{"t": "x"}, None]}),
-    ("search", ("c", [0, 0]), {"radius": 9.0, "filter": {"n": 8}, "recall": 0.9, "explain": True}),
-    ("alter_collection", ("c",), {"index": "flat", "recall": 0.5}),
-    ("alter_collection", ("c",), {"replicas": 3, "min_isr": 3}),
-    ("recover_shard", ("c", 1), {"worker": "w2"}),
-    ("recover_shard", ("c", 1), {"accept_data_loss": True, "reason": "why"}),
-    ("audit", (5,), {}),
-    ("tune", ("c",), {"k": 5}),
-    ("measure_recall", ("c",), {"sample": 7}),
-    ("get", ("c", ["b", 99, 3]), {}),
-    ("count", ("c",), {"consistency": "primary"}),
-    ("delete", ("c", ["b", 99]), {}),
-    ("delete", ("c",), {"filter": {"n": 8}}),
-    ("list_collections", (), {}),
-    ("describe_collection", ("c",), {}),
-    ("optimize", ("c",), {}),
-    ("cluster", (), {}),
-    ("scroll", ("c",), {"batch": 2, "filter": {"t": {"$exists": False}}}),
-    ("drop_collection", ("c",), {}),
-]
 
 
 def test_both_clients_answer_alike(run):

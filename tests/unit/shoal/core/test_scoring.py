@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
-from shoal.core.scoring import block_rows, normalised, pair_scores, prepared, scores
+from shoal.core.scoring import block_rows, normalised, pair_scores, prepared, scores, taken_scores
 
 DIMS = [1, 2, 7, 8, 9, 31, 128, 129, 784, 1000]
 
@@ -100,3 +100,15 @@ def test_only_cosine_changes_vectors() -> None:
     assert prepared(vectors, Metric.L2) is vectors
     assert prepared(vectors, Metric.IP) is vectors
     assert not np.array_equal(prepared(vectors, Metric.COSINE), vectors)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("dim", DIMS)
+def test_scores_of_rows_that_were_taken_are_those_of_pairs(metric: Metric, dim: int) -> None:
+    for count in (1, 20, block_rows(dim) + 3 if dim > 100 else 300):
+        given_rows = np.vstack([_vectors(8, count, dim), _vectors(9, 1, dim) * np.float32(1e30)])
+        rows, query = prepared(given_rows, metric), prepared(_vectors(9, 1, dim), metric)
+        expected = scores(query[0], rows, metric)
+        with np.errstate(all="raise", under="ignore"):
+            found = taken_scores(query, rows.copy(), metric)
+        assert found.tobytes() == expected.tobytes()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
 from shoal.core.points import PointId, id_array, id_order
-from shoal.core.topk import HitColumns, PartRows, concat_ids, hit_order, merge_hits, rank_in_group
+from shoal.core.topk import HitColumns, PartRows, concat_hits, concat_ids, hit_order, merge_hits, order_of_one, rank_in_group
 from tests.twins.merge import merge_by_sorting
 
 INT_IDS = st.integers(-3, 12)
@@ -164,3 +164,28 @@ def test_places_name_part_and_row_of_each_position(sizes: list[int], random: obj
     places = PartRows.of(sizes, np.array(positions, dtype=np.intp))
     expected = [(part, row) for part, size in enumerate(sizes) for row in range(size)]
     assert list(zip(places.part.tolist(), places.row.tolist(), strict=True)) == [expected[at] for at in positions]
+
+
+@given(st.sampled_from(Metric), st.sampled_from([INT_IDS, ANY_IDS]).flatmap(lambda ids: st.lists(st.tuples(SCORES, ids))))
+def test_the_order_of_one_query_is_that_of_a_batch_of_one(metric: Metric, hits: list[tuple[float, PointId]]) -> None:
+    found, ids = np.array([score for score, _ in hits], dtype=np.float32), id_array(point_id for _, point_id in hits)
+    assert order_of_one(found, ids, metric).tolist() == hit_order(np.zeros(len(hits), dtype=np.int64), found, ids, metric).tolist()
+
+
+@given(
+    st.lists(st.lists(st.lists(st.tuples(SCORES, ANY_IDS), max_size=3), min_size=1, max_size=3), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_a_batch_that_was_cut_by_queries_is_put_together_again(pieces: list[list[list[tuple[float, PointId]]]], bare: bool) -> None:
+    columns = [_columns(piece) for piece in pieces]
+    if bare:
+        columns = [HitColumns(counts=each.counts, ids=each.ids, scores=each.scores) for each in columns]
+    found, whole = concat_hits(columns), _columns([query for piece in pieces for query in piece])
+    assert [found.counts.tolist(), found.ids.tolist(), found.scores.tolist()] == [
+        whole.counts.tolist(),
+        whole.ids.tolist(),
+        whole.scores.tolist(),
+    ]
+    assert found.payloads == (None if bare else whole.payloads)
+    assert (found.vectors is None) == bare
+    assert bare or np.array_equal(found.vectors, whole.vectors)

@@ -11,8 +11,8 @@ from shoal.core.points import PointColumns, PointId, StoredColumns, id_array
 from shoal.core.topk import HitColumns
 from shoal.v1 import common_pb2
 from shoal.wire.columns import (
+    fill_hits,
     hits_from_message,
-    hits_to_message,
     id_from_message,
     id_to_message,
     ids_from_message,
@@ -88,7 +88,9 @@ def test_stored_points_come_back(points: StoredColumns) -> None:
 @settings(deadline=None)
 @given(hit_columns())
 def test_hits_come_back(hits: HitColumns) -> None:
-    got = hits_from_message(over_the_wire(hits_to_message(hits)))
+    message = common_pb2.Hits()
+    fill_hits(message, hits)
+    got = hits_from_message(over_the_wire(message))
     assert got.counts.tolist() == hits.counts.tolist()
     assert same_ids(got.ids, hits.ids)
     assert (got.scores.dtype, got.scores.tobytes()) == (np.float32, hits.scores.tobytes())

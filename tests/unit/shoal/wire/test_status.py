@@ -5,8 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.errors import BY_STATUS, ErrorDetails, Internal, InvalidArgument, NotConnected, ResourceExhausted, ShoalError, Unavailable
-from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
+from shoal.core.errors import (
+    BY_STATUS,
+    ErrorDetails,
+    Internal,
+    InvalidArgument,
+    NotConnected,
+    NotFound,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+)
+from shoal.v1 import common_pb2
+from shoal.wire.status import DETAILS_KEY, code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
 from tests.unit.shoal.wire.strategies import error_details
 
 
@@ -48,6 +59,18 @@ def test_details_are_cut_too(sign: str) -> None:
     assert all(text is not None and text.endswith("...") for text in (got.field, got.limit, got.shard))
     assert set(got.applied) <= {key.encode("utf-8", "replace").decode() for key in given_details.applied}
     assert got.applied
+
+
+def test_details_that_cannot_be_read_are_no_details() -> None:
+    got = error_from_rpc(grpc.StatusCode.NOT_FOUND, "nope", ((DETAILS_KEY, b"\xff"),))
+    assert (type(got), got.details) == (NotFound, ErrorDetails())
+    assert got.message != "nope", "it is not known to come from a server of Shoal"
+
+
+def test_a_word_about_a_write_that_is_not_known_is_doubt() -> None:
+    info = common_pb2.ErrorInfo(applied={"c/0": "perhaps", "c/1": "no"})
+    got = error_from_rpc(grpc.StatusCode.UNAVAILABLE, "x", ((DETAILS_KEY, info.SerializeToString()),))
+    assert got.details.applied == {"c/0": "maybe", "c/1": "no"}
 
 
 def test_errors_that_are_not_ours() -> None:

@@ -96,8 +96,8 @@ def test_it_can_be_stopped(text: str, tmp_path: Path) -> None:
 
 def test_blocks_are_small_and_whole_blocks_of_an_insertion(tmp_path: Path) -> None:
     for dim in (1, 12, 784, 4_096):
-        assert 4 * dim * carried_rows(dim) <= 8 * 1024 * 1024 + 4 * 400_000
-        assert carried_rows(dim) % max(1, min(4_096, 400_000 // dim)) == 0
+        assert 4 * dim * carried_rows(dim) <= 8 * 1024 * 1024
+        assert carried_rows(dim) % max(1, min(4_096, 1_600_000 // dim)) == 0
     blocks = list(job_of("HNSW8,Flat", Metric.L2, tmp_path, extends=True).material().blocks())
     assert np.array_equal(np.concatenate(blocks), clustered(3, MORE, DIM))
 

@@ -4,7 +4,7 @@ import httptools
 import pytest
 
 from shoal.core.errors import NotFound, ResourceExhausted, Unavailable
-from shoal.runtime.http.answers import BUSY, CANCELLED, ENDING, TOO_LATE, AnswerHeads, Failure, defect, failure_of, refusal, too_large
+from shoal.runtime.http.answers import BUSY, CANCELLED, ENDING, TOO_LATE, AnswerHeads, FailedAnswer, defect, failure_of, refusal, too_large
 from shoal.wire.connect import error_from_answer
 from shoal.wire.grpc_words import foreign_error
 
@@ -44,7 +44,7 @@ def test_the_head_of_a_good_answer(json: bool, kind: str, close: bool) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 429, 431, 499, 500, 501, 503, 504, 505])
 def test_the_head_of_another_answer(status: int) -> None:
-    failure = Failure(http_status=status, body=b"{}", headers=b"allow: POST\r\n")
+    failure = FailedAnswer(http_status=status, body=b"{}", headers=b"allow: POST\r\n")
     got = Parsed(AnswerHeads().failed(failure, close=True) + failure.body)
     assert (got.status, got.headers["allow"], got.headers["content-type"], got.body) == (status, "POST", "application/json", b"{}")
     assert not got.keeps

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.runtime.http.answers import Failure, refusal
+from shoal.runtime.http.answers import FailedAnswer, refusal
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.request_head import served_calls
 from shoal.runtime.http.request_reader import CallRequest, HealthRequest, HeldBytes, ReadPhase, RefusedRequest, Request, RequestReader
@@ -225,7 +225,7 @@ def test_bodies_of_all_connections_together_are_bounded() -> None:
 
 def test_a_reader_that_is_told_to_refuse_or_close_gives_back_what_it_holds() -> None:
     half = request_bytes(body=b"x" * 90)[:-10]
-    late: Failure = refusal(408, "DEADLINE_EXCEEDED", "too late")
+    late: FailedAnswer = refusal(408, "DEADLINE_EXCEEDED", "too late")
     for end in (lambda reader: reader.refuse(late), lambda reader: reader.close()):
         reading = Reading()
         assert reading.fed(half) == []

@@ -1,0 +1,168 @@
+"""Every call, and every error, means the same over every wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from typing import Any
+
+import numpy as np
+import pytest
+
+import shoal
+from shoal.core.errors import BY_STATUS, ErrorDetails, NotConnected, ResourceExhausted
+from shoal.core.requests import Search, Upsert
+from shoal.core.shard_calls import Consistency
+from tests.contract.transports.conftest import Asking, TwoPorts, on_a_loop
+from tests.support.network.ports import free_port
+from tests.twins.every_verb import SCRIPT
+from tests.twins.router_answers import DictCluster, client_with
+
+DETAILS = ErrorDetails(field="vectors", limit="memory", shard="c/é", index=-7, applied={"c/0": "no", "c/1": "maybe"})
+
+
+def expected_answers() -> list[Any]:
+    with client_with(DictCluster()) as client:
+        answers = [getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
+        return [*answers, list(client.scroll("c", **SCRIPT[-2][2]))]
+
+
+def test_every_verb_answers_alike_for_a_blocking_client(router: TwoPorts, wire: str) -> None:
+    with router.connect(wire) as client:
+        answers = [getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
+        assert [*answers, list(client.scroll("c", **SCRIPT[-2][2]))] == expected_answers()
+        client.drop_collection("c")
+
+
+def test_every_verb_answers_alike_for_an_asyncio_client(router: TwoPorts, wire: str) -> None:
+    async def story() -> list[Any]:
+        async with router.connect_async(wire) as client:
+            answers = [await getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
+            return [*answers, [point async for point in client.scroll("c", **SCRIPT[-2][2])]]
+
+    assert on_a_loop(story()) == expected_answers()
+
+
+def test_every_error_arrives_as_it_was_raised(router: TwoPorts, asking: Asking) -> None:
+    said = "it is \n 100 % é 語 😀 " + "x" * 4_000
+    cases = [(kind, details) for kind in BY_STATUS.values() for details in (ErrorDetails(), DETAILS)]
+    for kind, details in [*cases, (ResourceExhausted, dataclasses.replace(DETAILS, retry_after_s=0.125))]:
+
+        def answer(address: str, request: Any, timeout_s: float, kind: Any = kind, details: ErrorDetails = details) -> Any:
+            raise kind(said, details)
+
+        router.answer = answer
+        with pytest.raises(kind) as caught:
+            asking(lambda client: client.count("c"), timeout=0.5)
+        assert (type(caught.value), caught.value.details) == (kind, details)
+        assert caught.value.message.startswith("it is \n 100 % é 語 😀 xxx")
+        assert "..." in caught.value.message[:4_000]
+
+
+def test_a_search_that_is_sent_as_bytes_has_all_its_options_and_the_session(router: TwoPorts, asking: Asking) -> None:
+    seen: list[Any] = []
+    cluster = DictCluster()
+
+    def answer(address: str, request: Any, timeout_s: float) -> Any:
+        seen.append(request)
+        return cluster(address, request, timeout_s)
+
+    router.answer = answer
+    cluster.CreateCollection(_creation())
+    vector = np.array([0.5, 1.0], np.float32)
+    if asking.awaits:
+
+        async def ask(client: shoal.AsyncClient) -> Any:
+            await client.upsert("c", [1], [[1, 1]])
+            return await client.search("c", vector, k=3, filter={"label": 1}, exact=True)
+
+        assert asking(ask) == []
+    else:
+        asking(lambda client: (client.upsert("c", [1], [[1, 1]]), client.search("c", vector, k=3, filter={"label": 1}, exact=True)))
+    search = next(each for each in seen if isinstance(each, Search))
+    assert search.read.consistency is Consistency.SESSION
+    assert {token.shard for token in search.read.tokens} == {0, 1}
+    assert search.queries.tolist() == [[0.5, 1.0]]
+    assert [(group.k, group.filter is not None) for group in search.groups] == [(3, True)]
+
+
+def _creation() -> Any:
+    seen: list[Any] = []
+    client_with(lambda address, request, timeout_s: seen.append(request)).create_collection("c", 2)
+    return seen[0]
+
+
+def test_nobody_there_is_told_alike(asking: Asking, router: TwoPorts) -> None:
+    router.stop()
+    with pytest.raises(NotConnected, match="no connection: refused, nothing listens there") as caught:
+        asking(lambda client: client.count("c"), timeout=0.3)
+    assert caught.value.message.startswith(router.address(asking.wire))
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", "a..b", "x" * 70])
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_name_that_is_no_host_is_told_alike(host: str, scheme: str) -> None:
+    with shoal.connect(f"{scheme}{host}:7600", timeout=5.0) as client, pytest.raises(shoal.Unavailable):
+        client.count("c", timeout=0.5)
+
+
+def test_a_server_that_says_nothing_is_left_at_the_deadline(asking: Asking, router: TwoPorts) -> None:
+    asking(lambda client: client.list_collections())
+
+    def answer(address: str, request: Any, timeout_s: float) -> Any:
+        raise AssertionError("it is not asked")
+
+    router.answer = answer
+    router.stop()
+    with (
+        socket.create_server(("127.0.0.1", router.over_http.port)),
+        socket.create_server(("127.0.0.1", router.over_grpc.port)),
+        pytest.raises((shoal.DeadlineExceeded, shoal.Unavailable)),
+    ):
+        asking(lambda client: client.count("c"), timeout=0.5)
+
+
+def test_the_other_address_is_asked_when_one_does_not_answer(router: TwoPorts, wire: str) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    addresses = [f"http://{dead}" if wire == "http address" else dead, router.address(wire)]
+    name = "auto" if wire == "http address" else wire
+    with shoal.connect(addresses, transport=name) as client:  # type: ignore[arg-type]
+        assert client.list_collections() == []
+
+    async def story() -> None:
+        async with shoal.connect_async(addresses, transport=name) as client:  # type: ignore[arg-type]
+            assert await client.list_collections() == []
+
+    on_a_loop(story())
+
+
+def test_a_large_message_travels_whole_in_both_directions(router: TwoPorts, asking: Asking) -> None:
+    cluster = DictCluster()
+    cluster.CreateCollection(_creation_of("c", 500))
+    router.answer = cluster
+    vectors = np.random.default_rng(3).normal(size=(3_000, 500)).astype(np.float32)
+    assert asking(lambda client: client.upsert("c", range(3_000), vectors)) == 3_000
+    points = asking(lambda client: client.get("c", range(1_000)))
+    assert np.array_equal(np.stack([point.vector for point in points]), vectors[:1_000])
+
+
+def _creation_of(name: str, dim: int) -> Any:
+    seen: list[Any] = []
+    client_with(lambda address, request, timeout_s: seen.append(request)).create_collection(name, dim)
+    return seen[0]
+
+
+def test_writes_carry_one_request_id_however_often_they_are_sent(router: TwoPorts, asking: Asking) -> None:
+    cluster, failing, seen = DictCluster(), [shoal.Unavailable("not ready")] * 3, []
+    cluster.CreateCollection(_creation())
+
+    def answer(address: str, request: Any, timeout_s: float) -> Any:
+        if isinstance(request, Upsert):
+            seen.append(request.request_id)
+            if failing:
+                raise failing.pop()
+        return cluster(address, request, timeout_s)
+
+    router.answer = answer
+    assert asking(lambda client: client.upsert("c", [1], [[0, 1]])) == 1
+    assert (len(seen), len(set(seen))) == (4, 1)

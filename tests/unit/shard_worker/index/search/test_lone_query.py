@@ -1,0 +1,157 @@
+"""One query in the indexes of all parts is answered as by the search of any views, bit for bit."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shoal.core.collection import Metric
+from shoal.core.scoring import prepared
+from shoal.core.shard_calls import QueryGroup, RecallTarget
+from shoal.core.topk import HitColumns, merge_hits
+from shoal.shard_worker.index.likeness import Likeness
+from shoal.shard_worker.index.search.lone_query import LoneQuery, lone_query
+from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, search_view, search_views
+from shoal.shard_worker.index.view import IndexView
+from tests.support.worker.steady_paces import SteadyPaces
+from tests.unit.shard_worker.index.filter_world import Piece, World, clustered, world
+
+DIM, ROWS = 16, 600
+TARGET = RecallTarget(0.9)
+METRICS = list(Metric)
+KINDS = ["HNSW16", "HNSW16,SQ8", "IVF16,Flat"]
+
+
+@functools.cache
+def _world(metric: Metric, kind: str, seed: int, dead: tuple[int, ...] = ()) -> World:
+    vectors, _ = clustered(seed, 2 * ROWS, DIM, 8)
+    pieces = [
+        Piece(ids=range(at, at + ROWS), vectors=vectors[at : at + ROWS], payloads=[None] * ROWS, dead=dead, kind=kind) for at in (0, ROWS)
+    ]
+    return world(metric, pieces, clustered(seed + 7, 60, DIM, 8)[0])
+
+
+def _seen(*worlds: World) -> list[SearchedView]:
+    return [SearchedView(view=each.view, context=each.context(explain=False)) for each in worlds]
+
+
+@pytest.fixture(autouse=True)
+def _exact_is_costly() -> Any:
+    before, SteadyPaces.floats_per_us = SteadyPaces.floats_per_us, 1.0
+    yield
+    SteadyPaces.floats_per_us = before
+
+
+def _agree(seen: list[SearchedView], lone: LoneQuery, query: np.ndarray, k: int, metric: Metric) -> FoundInViews:
+    found = lone.search(query, with_rows=True)
+    twin = search_views(seen, query, (QueryGroup(k=k),), TARGET, None, metric)
+    assert found is not None
+    for column in ("counts", "ids", "scores", "rows"):
+        assert getattr(found.hits, column).tolist() == getattr(twin.hits, column).tolist(), column
+    assert found.view_numbers().tolist() == twin.view_numbers().tolist()
+    return found
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_agrees_with_the_search_of_any_views(metric: Metric, kind: str) -> None:
+    seen = _seen(_world(metric, kind, 1), _world(metric, kind, 2))
+    for k in (1, 10, 40):
+        lone = lone_query(seen, k, TARGET, metric)
+        assert lone is not None
+        assert lone.ends == (2, 4)
+        for query in clustered(99, 6, DIM, 8)[0]:
+            assert _agree(seen, lone, query[None, :], k, metric).hits.counts.tolist() == [k]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_several_views_are_searched_as_if_their_answers_were_merged(metric: Metric) -> None:
+    seen, queries = _seen(_world(metric, "HNSW16", 1), _world(metric, "", 2)), clustered(98, 9, DIM, 8)[0]
+    groups = (QueryGroup(k=4, queries=np.arange(5)), QueryGroup(k=7, queries=np.arange(5, 9)))
+    found = search_views(seen, queries, groups, TARGET, None, metric).hits
+    own = [search_view(each.view, queries, groups, TARGET, None, metric, each.context)[0] for each in seen]
+    columns = [HitColumns(counts=each.counts, ids=each.ids, scores=each.scores) for each in own]
+    merged = merge_hits(columns, np.repeat([4, 7], [5, 4]), metric)
+    assert [found.counts.tolist(), found.ids.tolist(), found.scores.tolist()] == [
+        merged.counts.tolist(),
+        merged.ids.tolist(),
+        merged.scores.tolist(),
+    ]
+
+
+def test_dead_rows_exact_parts_and_few_rows_are_left_to_the_search_of_any_views() -> None:
+    usual = _world(Metric.L2, "HNSW16", 1)
+    others = [_world(Metric.L2, "HNSW16", 1, dead=(3,)), _world(Metric.L2, "", 2)]
+    assert lone_query(_seen(usual), 10, TARGET, Metric.L2) is not None
+    assert [lone_query(_seen(usual, other), 10, TARGET, Metric.L2) for other in others] == [None, None]
+    assert lone_query(_seen(usual), ROWS, TARGET, Metric.L2) is None
+    nothing = SearchedView(view=IndexView(seq=1, parts=()), context=usual.context())
+    assert lone_query([nothing], 10, TARGET, Metric.L2) is None
+
+
+def test_an_index_that_finds_too_few_rows_is_left_to_the_search_of_any_views() -> None:
+    made = _world(Metric.L2, "HNSW16", 5)
+    lone = lone_query(_seen(made), 10, TARGET, Metric.L2)
+    assert lone is not None
+    native: Any = made.view.parts[1].native
+    native.broken = True
+    try:
+        assert lone.search(np.ones((1, DIM), dtype=np.float32), with_rows=False) is None
+    finally:
+        native.broken = False
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_query_unlike_those_measured_is_answered_with_care_in_these_parts(metric: Metric) -> None:
+    made = _world(metric, "HNSW16", 3)
+    seen, query = _seen(made), clustered(97, 1, DIM, 8)[0]
+    slots: list[Any] = [part.tuning for part in made.view.parts]
+    before = [slot.now for slot in slots]
+    try:
+        likenesses = []
+        for slot, sample in zip(slots, ([-1e9, -1e9], [1e9, 1e9]), strict=True):
+            slot.now = _Measured(slot.now, Likeness(sample))
+            likenesses.append(slot.now.likeness)
+        lone = lone_query(seen, 10, TARGET, metric)
+        assert lone is not None
+        assert lone._unlike(_prepared(query, metric), np.zeros(20, dtype=np.float32)) == [0]
+        _agree(seen, lone, query, 10, metric)
+        # Once by the line above, and once by each of the two searches.
+        assert [each._counted for each in likenesses] == [3, 3]
+    finally:
+        for slot, tuning in zip(slots, before, strict=True):
+            slot.now = tuning
+
+
+def _prepared(query: np.ndarray, metric: Metric) -> np.ndarray:
+    return np.ascontiguousarray(prepared(query, metric), dtype=np.float32)
+
+
+class _Measured:
+    """A tuning that trusts its measurement, with this likeness."""
+
+    trusted = True
+
+    def __init__(self, tuning: Any, likeness: Likeness) -> None:
+        self._tuning, self.likeness = tuning, likeness
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tuning, name)
+
+
+def test_its_estimate_grows_with_the_parts() -> None:
+    one, two = _seen(_world(Metric.L2, "HNSW16", 1)), _seen(_world(Metric.L2, "HNSW16", 1), _world(Metric.L2, "HNSW16", 2))
+    costs = [made.cost_us for made in (lone_query(one, 10, TARGET, Metric.L2), lone_query(two, 10, TARGET, Metric.L2)) if made]
+    assert len(costs) == 2
+    assert 0 < costs[0] < costs[1]
+
+
+def test_rows_are_left_out_if_they_are_not_wanted() -> None:
+    lone = lone_query(_seen(_world(Metric.L2, "HNSW16", 1)), 5, TARGET, Metric.L2)
+    assert lone is not None
+    found = lone.search(np.ones((1, DIM), dtype=np.float32), with_rows=False)
+    assert found is not None
+    assert (len(found.hits), len(found.hits.rows)) == (5, 0)
