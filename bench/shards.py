@@ -1,4 +1,4 @@
-"""`make bench-shards`: what a worker with many empty shards costs, and how soon it serves all of them after a restart.
+"""`python -m bench.shards`: what a worker with many empty shards costs, and how soon it serves them after a restart.
 
 Runs the roles as processes of their own, so that the figures are the worker's alone. `measure` is for other benchmarks.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -43,6 +44,13 @@ class ReplicaFiles:
             if self._engine.at_rest:
                 await self._writer.between_writes(_nothing)
             yield
+
+    async def close(self) -> None:
+        """Close the engine. Nothing uses the files any more. Raises what Engine.close raises."""
+        try:
+            await asyncio.to_thread(self._engine.close)
+        finally:
+            self._use.end()
 
     async def _rest(self) -> bool:
         # Without room on the disk, a replica that cannot write what is left would fail. It answers reads as it is.

@@ -122,7 +122,6 @@ class Replica:
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
         )
-        self._use = use
         self._files = ReplicaFiles(use=use, engine=engine, writer=self._writer, room=self._room)
         self.reads = ReadsUnderWay(shard=shard, pools=pools, files=self._files)
         self.reading = engine.reading
@@ -377,10 +376,7 @@ class Replica:
             self._room.give_all_back()
             while self._under_way:
                 await asyncio.wait(self._under_way)
-            try:
-                await asyncio.to_thread(self._engine.close)
-            finally:
-                self._use.end()
+            await self._files.close()
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool, stored: bool = True) -> T:
         deadline = Deadline.after(timeout_s, boot_s)

@@ -32,7 +32,7 @@ Rest = Callable[[], Awaitable[bool]]
 """Closes the files of a replica that nobody uses. Returns whether they are closed."""
 
 
-class _State(Enum):
+class _FilesState(Enum):
     OPEN = auto()
     RESTING = auto()
     AT_REST = auto()
@@ -46,7 +46,7 @@ class StoreUse:
 
     def __init__(self, stores: OpenStores) -> None:
         self._stores = stores
-        self._state = _State.AT_REST
+        self._state = _FilesState.AT_REST
         self._rest: Rest | None = None
         self.users = 0
         self.used_s = self.refused_s = -math.inf
@@ -54,12 +54,12 @@ class StoreUse:
     @property
     def resting(self) -> bool:
         """Return whether the files are being closed."""
-        return self._state is _State.RESTING
+        return self._state is _FilesState.RESTING
 
     @property
     def is_open(self) -> bool:
         """Return whether the files may be open, and stay so during the next synchronous steps."""
-        return self._state is _State.OPEN
+        return self._state is _FilesState.OPEN
 
     def begin(self, rest: Rest) -> None:
         """Take the function that closes the files. Until then they are not closed."""
@@ -76,7 +76,7 @@ class StoreUse:
 
     async def __aenter__(self) -> None:
         self.users += 1
-        if self._state is not _State.OPEN:
+        if self._state is not _FilesState.OPEN:
             try:
                 await self._stores._enter(self)
             except BaseException:
@@ -129,8 +129,8 @@ class OpenStores:
         self._waiting[use] = self._waiting.get(use, 0) + 1
         try:
             while not use.is_open:
-                if use._state is _State.AT_REST and len(self._open) < self._most and next(iter(self._waiting)) is use:
-                    use._state = _State.OPEN
+                if use._state is _FilesState.AT_REST and len(self._open) < self._most and next(iter(self._waiting)) is use:
+                    use._state = _FilesState.OPEN
                     self._open[use] = None
                     return
                 heard = self._changed.count
@@ -150,7 +150,7 @@ class OpenStores:
         most = max(wanted, RESTS_AT_ONCE - len(self._resting))
         for use in stores_to_rest(self._open, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=most):
             if use._rest is not None:
-                use._state = _State.RESTING
+                use._state = _FilesState.RESTING
                 task = asyncio.create_task(self._close(use, use._rest))
                 self._resting.add(task)
                 task.add_done_callback(self._resting.discard)
@@ -164,10 +164,10 @@ class OpenStores:
         if use not in self._open:
             return
         if closed:
-            use._state = _State.AT_REST
+            use._state = _FilesState.AT_REST
             del self._open[use]
         else:
-            use._state, use.refused_s = _State.OPEN, self._clock()
+            use._state, use.refused_s = _FilesState.OPEN, self._clock()
         self._changed.notify()
         self._resting.discard(asyncio.current_task())
         self._look()
@@ -180,6 +180,6 @@ class OpenStores:
                 self._look()
 
     def _gone(self, use: StoreUse) -> None:
-        use._state = _State.AT_REST
+        use._state = _FilesState.AT_REST
         self._open.pop(use, None)
         self._changed.notify()

@@ -24,8 +24,8 @@ row.
 
 _SHOWN_CHARACTERS = 24
 
-REPLICA_BASE_BYTES = 160 * KIB
-"""A replica without points whose files are closed: its state, tables and samples."""
+REPLICA_BASE_BYTES = 320 * KIB
+"""A replica without points whose files are closed: 290 KiB were measured, over 1,000 of them on one worker."""
 
 CONNECTION_BYTES = 96 * KIB
 """A connection to an open store, without its cache."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 TTL_S = 5
 SPACE_EVERY_S = 1.0
 MOST_PIECES = 20
-MOST_OPEN, IDLE_CLOSE_S = 2, 0.2
-"""Small, so that the files of replicas are closed and opened again all the time."""
+MOST_OPEN, IDLE_CLOSE_S = 2, 0.02
+"""Small, so that the files of replicas are often closed and opened again."""
 
 
 class Worker(Follower):
