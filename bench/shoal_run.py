@@ -45,6 +45,7 @@ def measure(data: BenchData, folder: Path, workers: int, seconds: float, tell: T
         ):
             results |= _fill(http, data, tell)
             results |= _tuned(http, data)
+            raw.use(results["ef"])
             results["loads"] = _loads(_Wires(http=http, grpc=grpc, address=cluster.address), raw, data, seconds, tell)
             results["recall"] = _recall(http, data)
             results["filters"] = filters.measure(http, COLLECTION, data, K, seconds, tell)
@@ -62,6 +63,8 @@ def measure(data: BenchData, folder: Path, workers: int, seconds: float, tell: T
 
 
 def _raw_ef(raw: RawGraphs, data: BenchData) -> dict[str, Any]:
+    """Return the least ef with which raw FAISS reaches the target, and its recall. Loads use the cluster's ef."""
+
     def search(query: Any, ef: int) -> list[int]:
         raw.use(ef)
         return raw.ids(query, K)
