@@ -19,6 +19,9 @@ from shoal.wire.filters import has_long_filters
 from shoal.wire.searches import found_to_message, search_from_message
 from shoal.wire.services import SEARCH
 
+AT_ONCE_BYTES = 64 * 1024
+"""Queries with more bytes are a batch that takes too long for the event loop. It is not converted for nothing."""
+
 
 class SearchService:
     """Searches. Messages: see proto/shoal/v1/search.proto."""
@@ -42,6 +45,8 @@ class SearchService:
         `Search` answers the others, and raises what is wrong.
         """
         if ((request.groups or request.HasField("filter")) and has_long_filters(request)) or timeout_of(context, 1.0) <= 0:
+            return None
+        if sum([len(leg.vectors.data) for leg in request.legs]) > AT_ONCE_BYTES:
             return None
         try:
             # Nothing waits for a turn here, so the caller does not matter.

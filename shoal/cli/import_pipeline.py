@@ -97,6 +97,8 @@ class ImportPipeline:
 
 
 def _share_an_id(one: PointBatch, other: PointBatch) -> bool:
+    if not len(one.ids) or not len(other.ids):
+        return False
     if (
         isinstance(one.ids, np.ndarray)
         and isinstance(other.ids, np.ndarray)

@@ -15,9 +15,11 @@ from shoal.core.errors import DeadlineExceeded, ResourceExhausted, ShoalError
 from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, id_array
 from shoal.core.requests import Upsert
+from shoal.router.rpc import search_service
 from shoal.router.rpc.search_service import SearchService
 from shoal.v1 import common_pb2, filter_pb2, search_pb2
 from shoal.wire.columns import vectors_to_message
+from shoal.wire.searches import search_from_message
 from tests.support.worker.local_shards import LocalShards, local_shards
 
 DIM = 4
@@ -113,6 +115,21 @@ def test_plain_searches_are_answered_as_by_the_other_door(tmp_path: Path) -> Non
             assert service.search_at_once(each, Context()) == other
             assert service.search_at_once(each, Context(None)) == other
             assert await service.Search(each, Context()) == other
+
+    with_service(tmp_path, work)
+
+
+def test_a_long_batch_is_left_to_the_other_door_unread(tmp_path: Path) -> None:
+    async def work(service: SearchService, shards: LocalShards) -> None:
+        fits, batch = (request(np.tile(QUERY, (count, 1))) for count in (3, 4))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search_service, "AT_ONCE_BYTES", 3 * QUERY.nbytes)
+            read: list[object] = []
+            patch.setattr(search_service, "search_from_message", lambda message: read.append(message) or search_from_message(message))
+            service.search_at_once(fits, Context())
+            assert service.search_at_once(batch, Context()) is None
+        assert read == [fits]
+        assert await service.Search(batch, Context()) == await shards.service(express=False).Search(batch, Context())
 
     with_service(tmp_path, work)
 

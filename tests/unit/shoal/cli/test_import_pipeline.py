@@ -103,6 +103,13 @@ def test_a_batch_with_an_id_of_a_batch_under_way_waits_for_it(first: Any, second
     assert gates.begun == names
 
 
+def test_an_empty_batch_shares_no_id_and_is_left_to_the_write() -> None:
+    written: list[int] = []
+    pipeline = ImportPipeline(lambda batch, moved: written.append(len(batch.ids)), ignored)
+    pipeline.run([batch_of(np.array([1])), batch_of(np.array([], dtype=np.int64)), batch_of(np.array([2]))])
+    assert sorted(written) == [0, 1, 1]
+
+
 def test_after_a_failure_no_further_batch_begins_and_its_error_is_raised() -> None:
     gates = Gates()
     pipeline, ended = started(gates, [batch_of(np.array([number])) for number in range(5)])
