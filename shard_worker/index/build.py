@@ -9,15 +9,16 @@ read in blocks, and an index is trained on a bounded sample. Changes nothing tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from shoal.core.errors import Internal
-from shoal.core.index_spec import IndexSpec
+from shoal.core.index_spec import IndexFamily, IndexSpec
 from shoal.core.points import Matrix
 from shoal.core.topk import concat_ids
+from shoal.shard_worker.index.codes import TRIAL_ROWS, CodeRange, codes_suffice
 from shoal.shard_worker.index.native.filling import block_step, filled
 from shoal.shard_worker.index.native.index import NativeIndex, Packed
 from shoal.shard_worker.index.native.task import Material, NativeTask, PackedIndex, carried_rows, unpacked
@@ -28,6 +29,9 @@ from shoal.shard_worker.logic.segments.segment_form import SealedForm
 from shoal.shard_worker.payload.sealed import SealedPayloads
 
 _SAMPLE_SEED = 11
+
+_ANEW_RATIO = 2
+"""Codes are made anew when there are at most this many rows of the base for each new row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -89,6 +93,29 @@ class BuildJob:
             return self.base.part.native.spec
         return self.form.wanted(self.inserts)
 
+    @property
+    def dearest(self) -> IndexSpec:
+        """Return the spec to reserve memory for, whatever `decided` decides."""
+        return self.form.dearest(self.spec)
+
+    def decided(self) -> BuildJob:
+        """Return the job with its kind of graph chosen by a trial on its rows. Call it in the build thread, once.
+
+        If no codes tell its rows apart, an automatic graph is over vectors. If the new rows do not fit the codes of the
+        base, all rows are inserted anew: over codes of their own if they are many, so that this is rare; else over
+        vectors, which take any row (ADR 21).
+        """
+        job = self
+        if not self._base_suffices():
+            if _ANEW_RATIO * self.inserts >= self.rows - self.inserts:
+                job = replace(self, base=None, others=self.sources)
+            elif self.form.tries_codes:
+                return replace(self, form=replace(self.form, coded=False), base=None, others=self.sources)
+        tried = job.base is None and job.dearest != job.spec
+        if tried and not codes_suffice(job._drawn(TRIAL_ROWS), job.form.metric):
+            return replace(job, form=replace(job.form, coded=False))
+        return job
+
     def run(self, should_stop: Callable[[], bool]) -> SealedSegment | None:
         """Return the sealed segment, or None as soon as should_stop() is true. In a build thread (see
         build_thread_init).
@@ -133,7 +160,7 @@ class BuildJob:
     def _trained_rows(self) -> int:
         if self.base is not None:
             return self.base.trained_rows
-        return self.inserts if self.spec.trained else 0
+        return self.form.trained_rows(self.spec, self.inserts)
 
     def _assembled(self, native: NativeIndex) -> SealedSegment:
         return SealedSegment(
@@ -172,7 +199,9 @@ class BuildJob:
 
     def _task_sample(self) -> Matrix | None:
         """Return the sample to train on; None when the index needs no training or is already trained."""
-        return self._sample(self.spec) if self.spec.trained and self._extended is None else None
+        if not self.spec.trained or self._extended is not None:
+            return None
+        return self._drawn(self.spec.training_rows(self.inserts, self.form.dim))
 
     def _check_vectors(self, held: Matrix) -> None:
         """Check that `held` (n, dim) are the vectors of the result's rows. Raises Internal when they are not."""
@@ -183,10 +212,16 @@ class BuildJob:
                 raise Internal(f"the vector of row {done + wrong[0]} of {len(held)} differs between the index and its source")
             done += len(block)
 
-    def _sample(self, spec: IndexSpec) -> Matrix:
-        """Draw rows to train on evenly from all sources; the same rows for the same sources."""
+    def _base_suffices(self) -> bool:
+        """Return whether the new rows fit the codes of the base. An index that was named is trained again by its
+        growth instead."""
+        held = self._extended.code_range() if self._extended is not None and self.form.spec.family is IndexFamily.AUTO else None
+        return held is None or codes_suffice(self._drawn(TRIAL_ROWS), self.form.metric, CodeRange(low=held[0], width=held[1]))
+
+    def _drawn(self, most: int) -> Matrix:
+        """Draw at most `most` of the rows to insert, evenly from all sources; the same rows for the same sources."""
         total = self.inserts
-        count = spec.training_rows(total, self.form.dim)
+        count = min(most, total)
         drawn = np.sort(np.random.default_rng(_SAMPLE_SEED).choice(total, count, replace=False))
         sample: Matrix = np.empty((count, self.form.dim), dtype=np.float32)
         first, done = 0, 0

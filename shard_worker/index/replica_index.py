@@ -20,6 +20,7 @@ from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import IndexSpec, parse_index
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
+from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.core.sizing import merge_bytes
 from shoal.shard_worker.index.build import BuildJob, Source
 from shoal.shard_worker.index.growing import GrowingSegment
@@ -64,7 +65,7 @@ class ReplicaIndex:
     """Segments of one replica.
 
     index: as in CollectionSpec; growing_rows: bound of the growing segment; flat_rows: see SealedForm; bounds: of the
-    index over payloads.
+    index over payloads; recall: target of searches.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class ReplicaIndex:
         growing_rows: int = 10_000,
         flat_rows: int = FLAT_ROWS,
         bounds: PayloadBounds = DEFAULT_BOUNDS,
+        recall: float = DEFAULT_RECALL,
     ) -> None:
         self._form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim), flat_rows=flat_rows)
         self._capacity, self._bounds = growing_rows, bounds
+        self._recall = recall
         self._applied = 0
         self._job: BuildJob | None = None
         self._settled: tuple[Segment, ...] = ()
@@ -176,6 +179,7 @@ class ReplicaIndex:
         twice = self._held(part.rows[part.deaths == ALIVE])
         if twice.any():
             raise DataLoss(f"segment {name!r} holds {np.count_nonzero(twice)} rows that another segment holds")
+        self._learn_kind(segment)
         self._settle(segment, name)
         self._settled = (*self._settled, segment)
 
@@ -196,11 +200,15 @@ class ReplicaIndex:
     def summary(self) -> tuple[SegmentSummary, ...]:
         """Return the segments that plan_build can choose from."""
         busy = {source.key for source in self._job.sources} if self._job else set()
-        return tuple(_summary(segment, self._form, segment.key in busy) for segment in self._settled)
+        return tuple(_summary(segment, self._form, self._recall, segment.key in busy) for segment in self._settled)
 
     def choose(self, index: str) -> None:
         """Use this index for segments from now on. Existing segments keep theirs until they are built anew."""
-        self._form = replace(self._form, spec=parse_index(index, self._form.dim))
+        self._form = replace(self._form, spec=parse_index(index, self._form.dim), coded=True)
+
+    def aim(self, recall: float) -> None:
+        """Judge segments by another target of recall. Any thread may call it."""
+        self._recall = recall
 
     def save_memory(self, room_bytes: int) -> None:
         """Let an automatic index give up as much as needed for all rows to fit into room_bytes and the memory of sealed
@@ -224,7 +232,7 @@ class ReplicaIndex:
         largest = max(sealed, key=len, default=None)
         waiting = [len(segment) for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
         rows = sum(waiting) + (0 if largest is None else len(largest))
-        wanted = self.build_bytes(rows, self._form.wanted(rows))
+        wanted = self.build_bytes(rows, self._form.dearest(self._form.wanted(rows)))
         as_it_is = wanted if largest is None else self.build_bytes(rows, largest.spec)
         return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=min(wanted, as_it_is))
 
@@ -251,6 +259,8 @@ class ReplicaIndex:
         base = known[plan.base] if plan.base is not None else None
         if base is not None and not (isinstance(base, SealedSegment) and base.extendable and base.key in plan.sources):
             raise Internal(f"build plan extends segment {base.key}, which is not extendable or not one of its sources {plan.sources}")
+        if any(_fails(segment, self._form, self._recall) for segment in known.values()):
+            self._form = replace(self._form, coded=False)
         self._job = BuildJob(
             seq=self._applied,
             form=self._form,
@@ -268,6 +278,7 @@ class ReplicaIndex:
         self._check_quiet("swap")
         self._check_running(job)
         sealed.adopt_deaths(job.deaths())
+        self._learn_kind(sealed)
         self._settle(sealed, name)
         gone = {source.key for source in job.sources}
         kept = tuple(segment for segment in self._settled if segment.key not in gone)
@@ -347,12 +358,22 @@ class ReplicaIndex:
     def _new_growing(self) -> GrowingSegment:
         return GrowingSegment(key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds)
 
+    def _learn_kind(self, segment: SealedSegment) -> None:
+        """Try no codes any more, once a graph was made without them: its rows go into later segments."""
+        if self._form.keeps_vectors(segment.form):
+            self._form = replace(self._form, coded=False)
+
     def _settle(self, segment: SealedSegment, name: str) -> None:
         segment.key = next(_keys)
         segment.name = name
 
 
-def _summary(segment: Segment, form: SealedForm, building: bool) -> SegmentSummary:
+def _fails(segment: Segment, form: SealedForm, recall: float) -> bool:
+    """Return whether a segment is to be built anew without codes."""
+    return isinstance(segment, SealedSegment) and form.fails(segment.form, unable=segment.unable(recall))
+
+
+def _summary(segment: Segment, form: SealedForm, recall: float, building: bool) -> SegmentSummary:
     if not isinstance(segment, SealedSegment):
         return SegmentSummary(
             key=segment.key, state=SegmentState.FROZEN, rows=len(segment), dead=segment.dead, extendable=False, building=building
@@ -365,7 +386,7 @@ def _summary(segment: Segment, form: SealedForm, building: bool) -> SegmentSumma
         dead=segment.dead,
         extendable=segment.extendable,
         form=segment.form,
-        outdated=form.outdated(segment.form, live=live, trained_rows=segment.trained_rows),
+        outdated=form.outdated(segment.form, live=live, trained_rows=segment.trained_rows, unable=segment.unable(recall)),
         trained_rows=segment.trained_rows,
         building=building,
     )

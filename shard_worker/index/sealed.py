@@ -39,6 +39,9 @@ Blocks = Callable[[], Iterable[Matrix]]
 
 NO_BLOCKS: Blocks = tuple
 
+_USUAL_HITS = 10
+"""Number of hits by which an index is judged."""
+
 
 class SealedSegment:
     """n rows, by position: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads.
@@ -208,6 +211,10 @@ class SealedSegment:
                 ties=self._ties,
             )
         return self._part
+
+    def unable(self, recall: float) -> bool:
+        """Return whether its index was found to miss this recall at any breadth that pays."""
+        return self._tuning.now.unable(_USUAL_HITS, recall)
 
     def payload_bytes(self) -> int:
         """Return the part of its memory that the payload index holds."""

@@ -27,8 +27,9 @@ Table = npt.NDArray[np.float64]
 RANKS = (1, 3, 10, 30, 100, 300, 1000)
 """Numbers of hits at which recall is measured."""
 
-FETCHES = tuple(sorted({*RANKS, *(2**step for step in range(13))}))
-"""Numbers of fetched rows at which recall is measured where codes are lossy."""
+FETCHES = tuple(sorted({*RANKS, 12, *(2**step for step in range(13))}))
+"""Numbers of fetched rows at which recall is measured where codes are lossy. For ten hits, bytes hardly need more than
+twelve."""
 
 ANY_FETCH = (1,)
 """Where codes are not lossy, recall does not depend on how many rows are fetched, as long as they are enough."""
@@ -176,6 +177,13 @@ class Tuning:
         For a search that must match the recall of another search of this index: margins for chance would count twice.
         """
         return self._choice(rank, recall, sure=False)
+
+    def unable(self, k: int, recall: float) -> bool:
+        """Return whether real queries have shown that no breadth gives the first k hits this recall for less than an
+        exact search."""
+        measures = self.measures
+        tried_all = measures.us[-1] >= self.exact_us(self.shape.rows)
+        return self.real and tried_all and recall < 1.0 and self.breadth_for(k, recall).exact
 
     def recall_at(self, rank: int, breadth: int, fetch: int) -> float:
         """Return the expected recall of the first `rank` hits of an unfiltered search; 0 when rank > fetch, 1 when

@@ -136,7 +136,12 @@ class Engine:
             store.close()
             raise
         index = ReplicaIndex(
-            dim=spec.dim, metric=spec.metric, index=spec.index, growing_rows=settings.growing_rows, bounds=settings.payload_bounds
+            dim=spec.dim,
+            metric=spec.metric,
+            index=spec.index,
+            growing_rows=settings.growing_rows,
+            bounds=settings.payload_bounds,
+            recall=spec.recall,
         )
         reading = ReplicaReading(
             shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
@@ -347,6 +352,11 @@ class Engine:
         """Build segments with this index from now on."""
         self._index.choose(index)
 
+    def aim(self, recall: float) -> None:
+        """Set another recall target for searches that name none, and for judging segments. Any thread may call it."""
+        self.reading.aim(recall)
+        self._index.aim(recall)
+
     def save_memory(self, room_bytes: int) -> None:
         """See ReplicaIndex."""
         self._index.save_memory(room_bytes)
@@ -357,7 +367,7 @@ class Engine:
 
     def build_bytes(self, job: BuildJob) -> int:
         """Return the most memory in bytes that a build takes, including its result."""
-        return self._index.build_bytes(job.rows, job.spec)
+        return self._index.build_bytes(job.rows, job.dearest)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """See ReplicaIndex."""

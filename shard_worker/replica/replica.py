@@ -128,6 +128,7 @@ class Replica:
         self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
         self.sample = self._tuner.offer
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
+        self._tuner.after_measuring(self._sealing.kick)
         self._sealing.kick()
 
     @property
@@ -327,7 +328,7 @@ class Replica:
     def tell_spec(self, spec: CollectionSpec) -> None:
         """Take the collection's changed specification: its index or its recall."""
         self._spec = spec
-        self.reading.aim(spec.recall)
+        self._engine.aim(spec.recall)
         self._tuner.aim(spec.recall)
         self._sealing.tell_index(spec.index)
         self._memory.update(self._shard, self._engine.cost())

@@ -28,7 +28,7 @@ class Builder(Protocol):
     """Builds the segment of a job."""
 
     def build(self, job: BuildJob, should_stop: Callable[[], bool]) -> SealedSegment | None:
-        """Build the segment; see BuildJob.run."""
+        """Build the segment; see BuildJob.decided and BuildJob.run."""
         ...
 
 
@@ -57,7 +57,7 @@ class HereBuilder:
 
     def build(self, job: BuildJob, should_stop: Callable[[], bool]) -> SealedSegment | None:
         """Build the segment; see Builder."""
-        return job.run(should_stop)
+        return job.decided().run(should_stop)
 
 
 BUILD_HERE = HereBuilder()
@@ -71,6 +71,7 @@ class ElsewhereBuilder:
 
     def build(self, job: BuildJob, should_stop: Callable[[], bool]) -> SealedSegment | None:
         """Build the segment; see Builder."""
+        job = job.decided()
         if job.spec.family in LIGHT or not job.rows:
             return job.run(should_stop)
         try:

@@ -103,12 +103,17 @@ class Tuner:
         self._loaded = False
         self._woken = False
         self._unconfirmed = False
+        self._then: Callable[[], object] = bool
         self._prober = Prober(shard=shard, reading=reading, pools=pools, metric=spec.metric, stop=self._stop)
         self.kick()
 
     def kick(self) -> None:
         """Look soon for something to measure."""
         self._wake(0.0)
+
+    def after_measuring(self, then: Callable[[], object]) -> None:
+        """Call `then` on the event loop after each measurement: it may show that a segment is to be built anew."""
+        self._then = then
 
     def offer(self, queries: Matrix) -> None:
         """Sample queries (n, dim) float32 that users asked, as given."""
@@ -374,6 +379,7 @@ class Tuner:
         self._known.take(name, learnt, now_s=boot_s())
         fields = {"queries": tuning.queries, "real": tuning.real, "seconds": f"{took_s:.2f}"}
         log.info(event("recall_measured", shard=self._shard, segment=name, **fields))
+        self._then()
         return tuning
 
     async def _check_latest(self) -> float:

@@ -52,6 +52,9 @@ class Codec(StrEnum):
 
 
 DEFAULT_LINKS = 16
+CODED_DIM = 256
+"""From this many dimensions on, an automatic graph is searched by bytes, beside its vectors (ADR 21)."""
+
 LINKS = (2, 512)
 LISTS = (1, 16_384)
 PQ_BITS = (4, 8)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
-from shoal.core.index_spec import IndexFamily, IndexSpec
+from shoal.core.index_spec import Codec, IndexFamily, IndexSpec
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.kinds import (
     READ_FLAGS,
@@ -216,6 +216,14 @@ class NativeIndex:
             return np.empty((0, dim), dtype=np.float32)
         address = faiss.rev_swig_ptr(self._anatomy.storage.get_xb(), count * dim).ctypes.data
         return np.asarray(_Owned(self._index, address, (count, dim)))
+
+    def code_range(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """Return (low, width), both (dim,), of the values that a graph over bytes can hold; None for other kinds."""
+        if not (self.is_graph and self.spec.codec is Codec.SQ8):
+            return None
+        learnt: npt.NDArray[np.float32] = faiss.vector_to_array(self._anatomy.storage.sq.trained)
+        low, width = learnt.reshape(2, -1)
+        return low, width
 
     def memory_bytes(self) -> int:
         """Return the memory it holds: vectors or codes, links, lists, tables."""

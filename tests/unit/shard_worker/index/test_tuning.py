@@ -47,6 +47,16 @@ def tuning(
     return Tuning(shape, measures)
 
 
+def test_an_index_is_unable_only_if_every_breadth_that_pays_was_tried_with_real_queries() -> None:
+    known = tuning(exact_row_us=1e-3)
+    assert known.unable(10, 0.99), "a breadth that reaches it takes longer than an exact search"
+    assert not known.unable(10, 0.90), "some breadth reaches it for less"
+    assert not known.unable(10, 1.0), "nothing but an exact search promises this"
+    assert not tuning(exact_row_us=1.0).unable(10, 0.9999), "wider searches would pay, and were not tried"
+    assert not Tuning(known.shape, dataclasses.replace(known.measures, real=False)).unable(10, 0.99)
+    assert not Tuning.untuned(breadth_name="ef", max_breadth=100, quantised=True, rows=100, dim=300).unable(10, 0.99)
+
+
 shapes = st.sampled_from([("ef", False), ("ef", True), ("nprobe", False), ("nprobe", True), ("", True)])
 
 

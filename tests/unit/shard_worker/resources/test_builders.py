@@ -9,6 +9,7 @@ import pytest
 
 from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument, PreconditionFailed, Unavailable
+from shoal.core.index_spec import CODED_DIM
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.native.task import Material, NativeTask, run_native_task
 from shoal.shard_worker.index.sealed import SealedSegment
@@ -65,6 +66,17 @@ def whole(sealed: SealedSegment | None) -> bool:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_the_kind_of_an_automatic_graph_is_decided_before_the_task_is_sent() -> None:
+    for factor, kind in ((1, "HNSW16,SQ8"), (1_000, "HNSW16,Flat")):
+        vectors = clustered(1, ROWS, CODED_DIM)
+        vectors[:2] *= factor
+        runner, form = FakeRunner(), dataclasses.replace(form_of("auto", CODED_DIM), flat_rows=100)
+        job = BuildJob(seq=1, form=form, base=None, others=(frozen(vectors, Metric.L2),))
+        sealed = ElsewhereBuilder(runner).build(job, bool)
+        assert sealed is not None
+        assert ([task.index for task in runner.asked], sealed.form) == ([kind], kind)
 
 
 def test_the_index_comes_from_elsewhere(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
-from shoal.core.index_spec import parse_index, vector_bytes
+from shoal.core.index_spec import CODED_DIM, parse_index, vector_bytes
 from shoal.core.sizing import merge_bytes
 from shoal.shard_worker.logic.segments.segment_form import FLAT_ROWS, RETRAIN_RATIO, Saving, SealedForm, saving_for
 
@@ -14,8 +14,8 @@ INDEXES = ["auto", "flat", "hnsw", "HNSW8,SQ8", "HNSW,PQ", "ivf", "IVF77", "IVF,
 SAVINGS: list[Saving] = ["none", "sq8", "ivf"]
 
 
-def _form(text: str, *, saving: Saving = "none", flat_rows: int = FLAT_ROWS) -> SealedForm:
-    return SealedForm(dim=DIM, metric=Metric.L2, spec=parse_index(text, DIM), saving=saving, flat_rows=flat_rows)
+def _form(text: str, *, saving: Saving = "none", flat_rows: int = FLAT_ROWS, dim: int = DIM, coded: bool = True) -> SealedForm:
+    return SealedForm(dim=dim, metric=Metric.L2, spec=parse_index(text, dim), saving=saving, flat_rows=flat_rows, coded=coded)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,47 @@ def test_an_automatic_index_gives_up_what_it_is_told_to() -> None:
     assert _form("auto", saving="sq8").wanted(10_000).text == "HNSW16,SQ8"
     assert _form("auto", saving="ivf").wanted(10_000).text == "IVF256,RaBitQ"
     assert _form("hnsw", saving="ivf").wanted(10_000).text == "HNSW16,Flat"
+
+
+@pytest.mark.parametrize(
+    ("text", "dim", "saving", "coded", "wanted", "dearest"),
+    [
+        ("auto", CODED_DIM - 1, "none", True, "HNSW16,Flat", "HNSW16,Flat"),
+        ("auto", CODED_DIM, "none", True, "HNSW16,SQ8", "HNSW16,Flat"),
+        ("auto", CODED_DIM, "none", False, "HNSW16,Flat", "HNSW16,Flat"),
+        ("auto", CODED_DIM, "sq8", False, "HNSW16,SQ8", "HNSW16,SQ8"),
+        ("auto", CODED_DIM, "ivf", True, "IVF256,RaBitQ", "IVF256,RaBitQ"),
+        ("hnsw", CODED_DIM, "none", True, "HNSW16,Flat", "HNSW16,Flat"),
+        ("HNSW16,SQ8", CODED_DIM, "none", True, "HNSW16,SQ8", "HNSW16,SQ8"),
+    ],
+)
+def test_when_an_automatic_graph_tries_bytes(text: str, dim: int, saving: Saving, coded: bool, wanted: str, dearest: str) -> None:
+    form = _form(text, dim=dim, saving=saving, coded=coded)
+    assert form.wanted(10_000).text == wanted
+    assert form.dearest(form.wanted(10_000)).text == dearest
+    assert form.tries_codes == (wanted != dearest)
+    assert form.wanted(100).text in ("flat", wanted)
+
+
+def test_both_kinds_of_automatic_graph_stay_unless_bytes_were_found_to_fail() -> None:
+    for coded in (True, False):
+        form = _form("auto", dim=CODED_DIM, coded=coded)
+        for label in ("HNSW16,Flat", "HNSW16,SQ8"):
+            for live in (100, 10_000, 10**6):
+                assert not form.outdated(label, live=live, trained_rows=0)
+                assert form.outdated(label, live=live, trained_rows=0, unable=True) == (label == "HNSW16,SQ8")
+    for other in (_form("auto"), _form("HNSW16,SQ8", dim=CODED_DIM), _form("auto", dim=CODED_DIM, saving="sq8")):
+        assert not other.fails("HNSW16,SQ8", unable=True), "memory is short, or this index was named"
+    assert _form("hnsw", dim=CODED_DIM).outdated("HNSW16,SQ8", live=10_000, trained_rows=0)
+
+
+def test_only_named_indexes_count_the_rows_they_were_trained_for() -> None:
+    for saving in SAVINGS[:2]:
+        form = _form("auto", dim=CODED_DIM, saving=saving)
+        assert form.trained_rows(form.wanted(10_000), 10_000) == 0
+    named, lists = _form("HNSW16,SQ8", dim=CODED_DIM), _form("auto", saving="ivf")
+    assert named.trained_rows(named.wanted(10_000), 10_000) == lists.trained_rows(lists.wanted(10_000), 10_000) == 10_000
+    assert _form("hnsw").trained_rows(_form("hnsw").wanted(10_000), 10_000) == 0
 
 
 def test_who_waits_says_why() -> None:
@@ -75,9 +116,18 @@ def test_what_is_out_of_date(text: str, label: str, live: int, trained: int, out
     assert _form(text).outdated(label, live=live, trained_rows=trained) is outdated
 
 
-@given(st.sampled_from(INDEXES), st.sampled_from(SAVINGS), st.integers(0, 10**6), st.integers(1, 10**6))
-def test_what_was_just_made_is_not_out_of_date_nor_after_growing_a_little(text: str, saving: Saving, rows: int, grown: int) -> None:
-    form = _form(text, saving=saving)
+@given(
+    st.sampled_from(INDEXES),
+    st.sampled_from(SAVINGS),
+    st.sampled_from([DIM, 512]),
+    st.booleans(),
+    st.integers(0, 10**6),
+    st.integers(1, 10**6),
+)
+def test_what_was_just_made_is_not_out_of_date_nor_after_growing_a_little(
+    text: str, saving: Saving, dim: int, coded: bool, rows: int, grown: int
+) -> None:
+    form = _form(text, saving=saving, dim=dim, coded=coded)
     made = form.wanted(rows)
     trained = rows if made.trained else 0
     assert not form.outdated(made.text, live=rows, trained_rows=trained)
