@@ -17,6 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
 from shoal.core.scoring import pair_scores
 from shoal.shard_worker.index.likeness import remoteness
+from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.index import NativeIndex, inner_products, squared_distances
 from shoal.shard_worker.index.tuning import ANY_FETCH, FETCHES, RANKS, IndexShape, Measures, Tuning
 from shoal.shard_worker.index.view import SegmentView
@@ -65,7 +66,7 @@ def calibrate(
         return None
     survey = _Survey(part=part, native=native, sample=sample, truth=truth, ranks=ranks, clock=clock)
     exact = _exact_pace(part, sample, metric, clock)
-    score_us = _score_us(part, sample, metric, clock)
+    score_us = _score_us(part, sample, metric, clock, quantised=native.quantised)
     limit_us = _CALL_US + len(part) * exact
     breadths, us, recalls = [], [], []
     for breadth in grid(native.breadth_name, native.max_breadth, ranks):
@@ -218,14 +219,21 @@ def _exact_pace(part: SegmentView, sample: QuerySample, metric: Metric, clock: C
     return min(times) * 1e6 / len(rows) + _SELECT_US_PER_ROW
 
 
-def _score_us(part: SegmentView, sample: QuerySample, metric: Metric, clock: Clock) -> float:
-    """Return the microseconds of the exact score of one row; rows are scattered like hits."""
+def _score_us(part: SegmentView, sample: QuerySample, metric: Metric, clock: Clock, *, quantised: bool) -> float:
+    """Return the microseconds to compare one fetched row exactly; rows are scattered like hits.
+
+    Of the rows that a quantised index returns, only those that stay are scored; all are compared by a faster kernel.
+    """
     count = min(256, len(part))
     positions = np.linspace(0, len(part) - 1, count).astype(np.int64)
     none = np.zeros(count, dtype=np.int64)
     times = []
     for number in range(_TIMED_CALLS):
         began = clock()
-        pair_scores(sample.queries[number % len(sample)][None, :], part.vectors, none, positions, metric)
+        query = sample.queries[number % len(sample)][None, :]
+        if quantised:
+            distances_at(query, part.vectors, positions[None, :], metric)
+        else:
+            pair_scores(query, part.vectors, none, positions, metric)
         times.append(clock() - began)
     return min(times) * 1e6 / count

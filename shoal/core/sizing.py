@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.core.index_spec import FLAT, IndexFamily, IndexSpec, build_bytes, parse_index, vector_bytes
+from shoal.core.index_spec import CODED_DIM, FLAT, IndexFamily, IndexSpec, build_bytes, parse_index, vector_bytes
 from shoal.core.limits import DEFAULT_LIMITS
 
 KIB = 1024
@@ -77,7 +77,8 @@ Each is trimmed at 64 MiB, the log by whole files.
 class ReplicaSize:
     """Bytes of one replica.
 
-    Memory: index (vectors or codes, links, lists), tables (row numbers, deletions, lengths), ids (texts of string ids),
+    Memory: index (vectors or codes, links, lists; both vectors and codes where an automatic graph is searched by codes,
+    although these vectors are mapped from a file), tables (row numbers, deletions, lengths), ids (texts of string ids),
     payloads (their index), growing (the segment that takes new rows, with room to grow), base (caches of the store,
     threads); build: in addition, while everything is merged into one segment. Disk: store, log, segments; merge: in
     addition, while segments are merged. files: most files that it has open while it is used.
@@ -155,12 +156,14 @@ def size_of(
     _check_bounds("payload_bytes", payload_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     _check_bounds("id_bytes", id_bytes, 0, DEFAULT_LIMITS.id_bytes)
     rows = -(-points // shards)
-    spec = built_spec(parse_index(index, dim), rows)
+    chosen = parse_index(index, dim)
+    spec = built_spec(chosen, rows)
+    codes = dim * rows if _is_coded(chosen, spec, dim) else 0
     store = store_bytes(rows, dim, payload_bytes, id_bytes)
-    segments = _segment_bytes(spec, dim, rows, payload_bytes)
+    segments = _segment_bytes(spec, dim, rows, payload_bytes) + codes
     replica = ReplicaSize(
         points=rows,
-        index=vector_bytes(spec, dim, rows),
+        index=vector_bytes(spec, dim, rows) + codes,
         tables=rows * ROW_COLUMNS_BYTES,
         ids=round(rows * id_text_bytes(id_bytes)),
         payloads=round(rows * payload_bytes),
@@ -181,6 +184,11 @@ def built_spec(spec: IndexSpec, rows: int) -> IndexSpec:
     if spec.family is IndexFamily.AUTO:
         spec = parse_index("hnsw", 1) if rows >= _FLAT_ROWS else FLAT
     return spec if rows >= spec.min_rows else FLAT
+
+
+def _is_coded(chosen: IndexSpec, built: IndexSpec, dim: int) -> bool:
+    """Return whether a graph has codes beside its vectors, as far as can be told before there are rows."""
+    return chosen.family is IndexFamily.AUTO and built.family is IndexFamily.HNSW and dim >= CODED_DIM
 
 
 def growing_row_bytes(dim: int) -> int:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
-from shoal.core.index_spec import parse_index
+from shoal.core.index_spec import CODED_DIM, parse_index
 from shoal.core.sizing import (
     MIB,
     REPLICA_BASE_BYTES,
@@ -61,6 +61,15 @@ def test_codes_take_less_memory_and_their_vectors_lie_on_disk() -> None:
     plain, coded = (size_of(points=1_000_000, dim=128, index=index).replica for index in ("HNSW16,Flat", "HNSW16,SQ8"))
     assert coded.index < 0.5 * plain.index
     assert coded.segments > 1_000_000 * (4 * 128 + 128)
+
+
+def test_an_automatic_graph_of_many_dimensions_has_codes_beside_its_vectors() -> None:
+    rows = 1_000_000
+    for dim, codes in ((CODED_DIM, rows * CODED_DIM), (CODED_DIM - 1, 0)):
+        auto, plain = (size_of(points=rows, dim=dim, index=index).replica for index in ("auto", "hnsw"))
+        assert (auto.index - plain.index, auto.segments - plain.segments) == (codes, codes)
+        assert auto.build == plain.build
+    assert size_of(points=100, dim=CODED_DIM).replica.index == size_of(points=100, dim=CODED_DIM, index="flat").replica.index
 
 
 def test_auto_is_exact_when_small_and_a_graph_when_large_and_too_few_rows_are_exact() -> None:
