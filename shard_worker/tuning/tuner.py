@@ -61,6 +61,9 @@ CHECK_K = 10
 CONFIRMING = 24
 """Number of queries after which a measurement with rows of the segment is confirmed, or doubted, by a check."""
 
+HEARD_TOGETHER = 32
+"""So many single queries are sampled together, if no look comes before."""
+
 LOOK_S = 1.0
 """Pause between two looks while searches go on or something is due; a kick ends it."""
 
@@ -87,7 +90,8 @@ class Tuner:
         self._metric, self._dim, self._recall = spec.metric, spec.dim, spec.recall
         self._files = TuningFiles(folder)
         self._seed = seed
-        self._queries = QueryKinds(dim=spec.dim, seed=seed)
+        self._heard = QueryKinds(dim=spec.dim, seed=seed)
+        self._unheard: list[Matrix] = []
         self._random = np.random.default_rng(seed)
         self._known = MeasuredSegments()
         self._coming: set[str] = set()
@@ -111,14 +115,31 @@ class Tuner:
         self._wake(0.0)
 
     def offer(self, queries: Matrix) -> None:
-        """Sample queries (n, dim) float32 that users asked, as given."""
+        """Sample queries (n, dim) float32 that users asked, as given.
+
+        While a look is due anyway and nothing waits for them, single queries are kept for it, several together: each
+        would otherwise cost a search more than what it measures.
+        """
         self._searched_s = boot_s()
-        before = self._queries.asked_enough
-        self._queries.offer(queries)
-        if self._queries.asked_enough != before or (self._unconfirmed and self._queries.heard - self._checked >= CONFIRMING):
-            self._wake(0.0)
-        elif not self._woken:
-            self._wake(LOOK_S)
+        self._unheard.append(queries)
+        if len(queries) > 1 or not self._woken or self._unconfirmed or len(self._unheard) >= HEARD_TOGETHER:
+            heard = self._queries.heard
+            if self._unconfirmed and heard - self._checked >= CONFIRMING:
+                self._wake(0.0)
+            elif not self._woken:
+                self._wake(LOOK_S)
+
+    @property
+    def _queries(self) -> QueryKinds:
+        """Return the samples, with every query offered so far. Look soon if there are enough now."""
+        if self._unheard:
+            unheard, self._unheard = self._unheard, []
+            before = self._heard.asked_enough
+            for queries in unheard:
+                self._heard.offer(queries)
+            if self._heard.asked_enough != before:
+                self._wake(0.0)
+        return self._heard
 
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none."""
@@ -401,7 +422,7 @@ class Tuner:
                 restored = QueryKinds(dim=self._dim, seed=self._seed)
                 await asyncio.to_thread(self._files.load_queries, restored)
                 restored.join(self._queries)
-                self._queries = restored
+                self._heard = restored
                 self._loaded = True
                 for part in _measurable(self._reading.view()):
                     self._known.restore(part, now_s=boot_s())

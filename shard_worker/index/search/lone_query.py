@@ -24,7 +24,7 @@ from shoal.shard_worker.index.search.ask import Ask, SearchContext
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.planner import careful_hits
 from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, found_among
-from shoal.shard_worker.index.tuning import BreadthChoice
+from shoal.shard_worker.index.tuning import BreadthChoice, Tuning
 from shoal.shard_worker.index.view import IndexHits, PartHits, SegmentView
 
 Numbers = npt.NDArray[np.int64]
@@ -34,13 +34,18 @@ CALL_US, PART_US = 20.0, 12.0
 
 _NO_ROWS: Numbers = np.empty(0, dtype=np.int64)
 
+_MOST_PLANS = 32
+"""Plans that are kept of one view."""
+
 
 class IndexedPart(NamedTuple):
-    """A part, and what to ask of its index. seq: of its view."""
+    """A part, and what to ask of its index. tuning: that says so; us: estimated time; seq: of its view."""
 
     part: SegmentView
     native: NativeIndex
+    tuning: Tuning
     choice: BreadthChoice
+    us: float
     seq: int
     context: SearchContext
 
@@ -93,8 +98,8 @@ class LoneQuery:
         """Return the numbers of the parts whose measurement the query is unlike. Counts the query for each part."""
         unlike = []
         for number, each in enumerate(self.parts):
-            tuning, first = each.part.tuning.now, number * self.k
-            if tuning.trusted and tuning.likeness.is_unlike(remoteness_of_one(ready, scores.item(first), self.metric)):
+            tuning = each.tuning
+            if tuning.trusted and tuning.likeness.is_unlike(remoteness_of_one(ready, scores.item(number * self.k), self.metric)):
                 unlike.append(number)
         return unlike
 
@@ -119,25 +124,53 @@ def lone_query(views: Sequence[SearchedView], k: int, target: RecallTarget, metr
     """Return the search of these views for one query; None if a part is not to be searched by its index, or has dead
     rows.
     """
-    parts: list[IndexedPart] = []
+    parts: tuple[IndexedPart, ...] = ()
     ends: list[int] = []
-    cost_us = CALL_US
     for each in views:
-        view, context = each.view, each.context
-        for part in view.parts:
-            native = part.native
-            if not part.live:
-                continue
-            if native is None or part.dead or part.live <= k:
-                return None
-            tuning = part.tuning.now
-            choice = tuning.choice(k, target.recall)
-            if choice.exact:
-                return None
-            us = tuning.us_of(choice.breadth, max(k, choice.fetch))
-            cost_us += PART_US + context.paces.index_us(part.key, queries=1, us=us)
-            parts.append(IndexedPart(part, native, choice, view.seq, context))
+        planned = _planned(each, k, target.recall)
+        if planned is None:
+            return None
+        parts += planned
         ends.append(len(parts))
     if not parts:
         return None
-    return LoneQuery(parts=tuple(parts), ends=tuple(ends), k=k, target=target, metric=metric, cost_us=cost_us)
+    cost_us = CALL_US
+    for indexed in parts:
+        cost_us += PART_US + indexed.context.paces.index_us(indexed.part.key, queries=1, us=indexed.us)
+    return LoneQuery(parts=parts, ends=tuple(ends), k=k, target=target, metric=metric, cost_us=cost_us)
+
+
+def _planned(searched: SearchedView, k: int, recall: float) -> tuple[IndexedPart, ...] | None:
+    """Return what to ask of the indexes of a view; None as in lone_query. It is kept while nothing changes."""
+    view, context = searched
+    key = (k, recall)
+    kept: tuple[IndexedPart, ...] | None = view.plans.get(key)
+    if kept is not None and _still_hold(kept, recall, context):
+        return kept
+    found: list[IndexedPart] = []
+    for part in view.parts:
+        native = part.native
+        if not part.live:
+            continue
+        if native is None or part.dead or part.live <= k:
+            return None
+        tuning = part.tuning.now
+        choice = tuning.choice(k, recall)
+        if choice.exact:
+            return None
+        us = tuning.us_of(choice.breadth, max(k, choice.fetch))
+        found.append(IndexedPart(part, native, tuning, choice, us, view.seq, context))
+    planned = tuple(found)
+    if _still_hold(planned, recall, context):
+        if len(view.plans) >= _MOST_PLANS:
+            view.plans.clear()
+        view.plans[key] = planned
+    return planned
+
+
+def _still_hold(planned: Sequence[IndexedPart], recall: float, context: SearchContext) -> bool:
+    """Return whether the choice of each part relies on its newest measurement, and may go on to do so."""
+    for part, _, tuning, _, _, _, its_context in planned:
+        if its_context is not context or part.tuning.now is not tuning or not tuning.relied_on(recall):
+            return False
+    return True

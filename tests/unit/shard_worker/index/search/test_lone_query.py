@@ -13,7 +13,7 @@ from shoal.core.scoring import prepared
 from shoal.core.shard_calls import QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns, merge_hits
 from shoal.shard_worker.index.likeness import Likeness
-from shoal.shard_worker.index.search.lone_query import LoneQuery, lone_query
+from shoal.shard_worker.index.search.lone_query import IndexedPart, LoneQuery, lone_query
 from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, search_view, search_views
 from shoal.shard_worker.index.view import IndexView
 from tests.support.worker.steady_paces import SteadyPaces
@@ -140,6 +140,36 @@ class _Measured:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tuning, name)
+
+
+def test_what_to_ask_of_a_view_is_worked_out_once_until_a_measurement_is_replaced_or_doubted() -> None:
+    made = _world(Metric.L2, "HNSW16", 4)
+    seen = _seen(made)
+    slot: Any = made.view.parts[0].tuning
+    usual = slot.now
+
+    def first_part() -> IndexedPart:
+        lone = lone_query(seen, 10, TARGET, Metric.L2)
+        assert lone is not None
+        return lone.parts[0]
+
+    try:
+        first = first_part()
+        assert first_part() is first
+        slot.now = _Measured(usual, Likeness([]))
+        replaced = first_part()
+        assert replaced.tuning is slot.now
+        assert first_part() is replaced
+        slot.now.relied_on = lambda recall: False
+        doubted = first_part()
+        assert doubted is not replaced
+        assert first_part() is not doubted, "it is looked at anew each time"
+    finally:
+        slot.now = usual
+    other = [SearchedView(view=each.view, context=made.context(explain=False)) for each in seen]
+    found = lone_query(other, 10, TARGET, Metric.L2)
+    assert found is not None
+    assert found.parts[0].context is other[0].context
 
 
 def test_its_estimate_grows_with_the_parts() -> None:
