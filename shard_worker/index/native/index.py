@@ -17,6 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import IndexFamily, IndexSpec
 from shoal.core.points import Matrix
+from shoal.shard_worker.index.native.huge_pages import use_huge_pages
 from shoal.shard_worker.index.native.kinds import (
     READ_FLAGS,
     allow_growth,
@@ -26,6 +27,7 @@ from shoal.shard_worker.index.native.kinds import (
     keep_links,
     learn_from,
     link_bytes,
+    random_read,
     row_bytes,
     search_parameters,
 )
@@ -110,6 +112,7 @@ class NativeIndex:
             raise DataLoss(f"{name} holds {kind} of dimension {index.d} where dimension {dim}, metric {metric} is wanted")
         held = cls(index)
         keep_links(held._anatomy, metric)
+        held._use_huge_pages()
         return held
 
     def __len__(self) -> int:
@@ -197,8 +200,9 @@ class NativeIndex:
         return copied
 
     def settle(self) -> None:
-        """Drop what only additions need. Call it before the index is published."""
+        """Drop what only additions need, and prepare the rest for searches. Call it before the index is published."""
         allow_growth(self._anatomy, False)
+        self._use_huge_pages()
 
     def resume(self) -> None:
         """Make again what additions need, for an index that was settled and is not being searched."""
@@ -243,6 +247,11 @@ class NativeIndex:
         except RuntimeError as error:
             _fail("pack", error)
         return np.frombuffer(held, dtype=np.uint8)
+
+    def _use_huge_pages(self) -> None:
+        for held in random_read(self._anatomy):
+            if held.size():
+                use_huge_pages(faiss.rev_swig_ptr(held.data(), 1).ctypes.data, int(held.byte_size()))
 
     def _inside(self, vectors: Matrix) -> Matrix:
         """Return the vectors as the innermost index sees them."""
