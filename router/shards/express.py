@@ -6,6 +6,7 @@ errors by shard. So no error of a shard is raised here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from shoal.core.cluster_map import ClusterMap
@@ -23,8 +24,10 @@ from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.checks import are_plain, is_plain_form
 from shoal.router.logic.express_plan import ON_LOOP_US, ExpressPlan, Lane, express_plan, goes_first, lane_of, still_holds
+from shoal.router.logic.joining import join_key, most_queries
 from shoal.router.logic.read_plan import search_call
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
+from shoal.router.shards.pooled_searches import PooledSearches
 from shoal.router.shards.traffic import Traffic
 
 
@@ -51,6 +54,7 @@ class _Prepared(NamedTuple):
     """A search that can begin now."""
 
     plan: ExpressPlan
+    call: ShardsSearch
     search: PreparedSearch
     lane: Lane
 
@@ -63,6 +67,7 @@ class Express:
         self._seen: ClusterMap | None = None
         self._plans: dict[tuple[CollectionId, bool], _Known | None] = {}
         self._forms: dict[SearchForm, _Form | None] = {}
+        self._pooled = PooledSearches(meter)
 
     def at_once(self, form: SearchForm, queries: Matrix) -> HitColumns | None:
         """Return the hits of a search that takes too little time to wait anywhere; None for every other search, and for
@@ -85,13 +90,28 @@ class Express:
             return None
         if prepared.lane is Lane.LOOP:
             return self._run(prepared.plan, prepared.search)
+        call, search = prepared.call, prepared.search
+        key = join_key(call)
+        if key is None:
+            return await self._in_pool(prepared.plan, search, call, deadline)
+
+        async def run(queries: Matrix, until: Deadline) -> HitColumns | None:
+            # A prepared search belongs to the moment in which it was made.
+            again = self._prepared_for(call, queries, collection)
+            return None if again is None else await self._in_pool(again.plan, again.search, call, until)
+
+        most = most_queries(call.groups[0].k, search.cost_us / len(call.queries) / 1e6)
+        now = partial(self._in_pool, prepared.plan, search, call, deadline)
+        return await self._pooled.search(key, call.queries, deadline, now, run, threads=search.threads, most=most)
+
+    async def _in_pool(self, plan: ExpressPlan, search: PreparedSearch, call: ShardsSearch, deadline: Deadline) -> HitColumns | None:
         try:
-            hits = await prepared.search.run_in_pool(deadline)
+            hits = await search.run_in_pool(deadline)
         except ShoalError:
             return None
-        if hits is None or not still_holds(prepared.plan, self._view.current, question.read.consistency):
+        if hits is None or not still_holds(plan, self._view.current, call.consistency):
             return None
-        self._answered(prepared.plan)
+        self._answered(plan)
         return hits
 
     def _run(self, plan: ExpressPlan, search: PreparedSearch) -> HitColumns | None:
@@ -107,11 +127,20 @@ class Express:
         known = None if question.explain else self._known(collection, question.read.consistency)
         if known is None or not self._goes_first(known.plan):
             return None
-        search = known.service.ready(search_call(question, collection, known.plan.shards), question.queries)
+        call = search_call(question, collection, known.plan.shards)
+        search = known.service.ready(call, call.queries)
         if search is None:
             return None
         lane = lane_of(cost_us=search.cost_us, queries=len(question.queries), plan=known.plan)
-        return _Prepared(known.plan, search, lane)
+        return _Prepared(known.plan, call, search, lane)
+
+    def _prepared_for(self, call: ShardsSearch, queries: Matrix, collection: Collection) -> _Prepared | None:
+        """Return the same search for other queries, at this moment."""
+        known = self._known(collection, call.consistency)
+        if known is None or known.plan.shards != call.shards or not self._goes_first(known.plan):
+            return None
+        search = known.service.ready(call, queries)
+        return None if search is None else _Prepared(known.plan, call, search, Lane.POOL)
 
     def _known(self, collection: Collection, consistency: Consistency) -> _Known | None:
         """Return the plan for a collection by the newest map. Plans are kept until the map changes."""

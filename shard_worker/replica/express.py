@@ -101,6 +101,11 @@ class ReplicasSearch:
         self.replicas, self.views, self.terms, self.call = replicas, views, terms, call
         self.queries, self.lone, self.cost_us = queries, lone, cost_us
 
+    @property
+    def threads(self) -> int:
+        """See PreparedSearch."""
+        return self.replicas[0].pools.search_threads
+
     def run(self) -> HitColumns | None:
         """See PreparedSearch."""
         return self._answered(self._hits(self.queries, FREE))

@@ -26,6 +26,11 @@ class PreparedSearch(Protocol):
         """Return the estimated time of the search in one thread, in microseconds."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """Return how many threads of the worker carry out searches."""
+        ...
+
     def run(self) -> HitColumns | None:
         """Search now, in the calling thread, which is that of the worker's event loop."""
         ...

@@ -286,3 +286,32 @@ def test_an_answer_closes_breakers_that_began_to_count(tmp_path: Path) -> None:
         assert traffic.gate(here, shard).name == "PASSES"
 
     with_shards(tmp_path, work)
+
+
+def test_searches_in_the_pool_that_would_wait_run_as_one_and_one_by_one_if_that_fails(tmp_path: Path) -> None:
+    metrics = Counted()
+
+    async def work(shards: LocalShards) -> None:
+        questions = [search(queries=np.full((1, 4), at, dtype=np.float32), with_payload=True) for at in range(9)]
+        expected = [(await shards.general.reads.search(each, 5.0)).hits for each in questions]
+        usual = ReplicasSearch.run_in_pool
+
+        async def alone(self: ReplicasSearch, deadline: Any) -> HitColumns | None:
+            return await usual(self, deadline) if len(self.queries) == 1 else None
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(express_module, "lane_of", lambda **_: Lane.POOL)
+            for by_shard in (0, 1):
+                before = len(shards.host.searches)
+                metrics.calls.clear()
+                found = await asyncio.gather(*(shards.router.reads.search(each, 5.0) for each in questions))
+                for each, wanted in zip(found, expected, strict=True):
+                    assert each.hits.ids.tolist() == wanted.ids.tolist()
+                    assert each.hits.scores.tolist() == wanted.scores.tolist()
+                    assert each.hits.payloads == wanted.payloads
+                joined = metrics.calls[("shoal_joined_searches_total",)]
+                assert joined == 9 - shards.benches[next(iter(shards.benches))].replica.pools.search_threads
+                assert (len(shards.host.searches) - before > 0) == bool(by_shard)
+                patch.setattr(ReplicasSearch, "run_in_pool", alone)
+
+    with_shards(tmp_path, work, metrics=metrics)
