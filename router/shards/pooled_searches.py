@@ -24,7 +24,7 @@ Run = Callable[[Matrix, Deadline], Awaitable[HitColumns | None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class _PoolWaiter:
     """A search that waits. most: queries that may run together; outcome: None if it has to be searched alone."""
 
     queries: Matrix
@@ -35,11 +35,11 @@ class _Waiting:
 
 
 @dataclass(slots=True, eq=False)
-class _Alike:
+class _PoolKind:
     """Searches that differ only in their queries. under_way: calls that run; waiting: those that wait for an end."""
 
     under_way: int = 0
-    waiting: list[_Waiting] = field(default_factory=list)
+    waiting: list[_PoolWaiter] = field(default_factory=list)
 
 
 class PooledSearches:
@@ -47,7 +47,7 @@ class PooledSearches:
 
     def __init__(self, meter: ShardCallMeter = UNMETERED) -> None:
         self._meter = meter
-        self._alike: dict[Hashable, _Alike] = {}
+        self._alike: dict[Hashable, _PoolKind] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def search(
@@ -66,14 +66,14 @@ class PooledSearches:
         key: what searches have in common that may run as one; now: runs this search in this moment; run: runs it
         together with others; threads: of the worker; most: queries that may run together.
         """
-        alike = self._alike.setdefault(key, _Alike())
+        alike = self._alike.setdefault(key, _PoolKind())
         if alike.under_way < threads or most <= len(queries):
             alike.under_way += 1
             try:
                 return await now()
             finally:
                 self._ended(key, alike)
-        mine = _Waiting(queries, deadline, run, most, asyncio.get_running_loop().create_future())
+        mine = _PoolWaiter(queries, deadline, run, most, asyncio.get_running_loop().create_future())
         alike.waiting.append(mine)
         try:
             await asyncio.wait((mine.outcome,), timeout=deadline.left_s)
@@ -81,7 +81,7 @@ class PooledSearches:
             mine.outcome.cancel()
         return None if mine.outcome.cancelled() else mine.outcome.result()
 
-    def _ended(self, key: Hashable, alike: _Alike) -> None:
+    def _ended(self, key: Hashable, alike: _PoolKind) -> None:
         """Begin with those that wait, in place of the call that has ended."""
         alike.under_way -= 1
         waiting = [each for each in alike.waiting if not each.outcome.done()]
@@ -99,7 +99,7 @@ class PooledSearches:
         for each in batch:
             each.outcome.add_done_callback(partial(_leave, task, batch))
 
-    async def _together(self, key: Hashable, alike: _Alike, batch: Sequence[_Waiting]) -> None:
+    async def _together(self, key: Hashable, alike: _PoolKind, batch: Sequence[_PoolWaiter]) -> None:
         """Run searches as one, and give each its hits."""
         last = max(batch, key=lambda each: each.deadline.ends_at)
         if len(batch) > 1:
@@ -118,7 +118,7 @@ class PooledSearches:
             self._ended(key, alike)
 
 
-def _leave(task: asyncio.Task[None], batch: Sequence[_Waiting], _: asyncio.Future[HitColumns | None]) -> None:
+def _leave(task: asyncio.Task[None], batch: Sequence[_PoolWaiter], _: asyncio.Future[HitColumns | None]) -> None:
     """Cancel a common call for which nobody waits any more."""
     if all(each.outcome.done() for each in batch):
         task.cancel()

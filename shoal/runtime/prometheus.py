@@ -89,10 +89,10 @@ class PrometheusMetrics:
         return self._client.Counter(metric.name, metric.text, metric.labels, registry=self._registry)
 
 
-_WAITING = 256
+_MOST_HELD = 256
 
 
-class _Waiting:
+class _HeldValues:
     """Values of one metric that are not measured yet. Any thread may add some at any time.
 
     To measure one value beside other work costs several times as much as to measure many at once.
@@ -108,7 +108,7 @@ class _Waiting:
         """Keep a value; measure all of them if there are many."""
         values = self._values
         values.append(value)
-        if len(values) >= _WAITING:
+        if len(values) >= _MOST_HELD:
             self.measure()
 
     def measure(self) -> None:
@@ -128,7 +128,7 @@ class _Gathered:
         self._core = core
         self._metrics: dict[str, MetricSpec] = {}
         self._reads: tuple[Read, ...] = ()
-        self._waiting: list[_Waiting] = []
+        self._held: list[_HeldValues] = []
 
     def add(self, metrics: tuple[MetricSpec, ...], read: Read) -> None:
         """Add a function that returns samples, and its metrics."""
@@ -137,9 +137,9 @@ class _Gathered:
 
     def later(self, measure: Measure) -> Measure:
         """Return a measure that keeps its values until there are many, or until the metrics are read."""
-        waiting = _Waiting(measure)
-        self._waiting.append(waiting)
-        return waiting.add
+        values = _HeldValues(measure)
+        self._held.append(values)
+        return values.add
 
     def names(self) -> set[str]:
         """Return the names of all metrics that may be reported."""
@@ -147,8 +147,8 @@ class _Gathered:
 
     def collect(self) -> Iterator[Any]:
         """See prometheus_client.registry.Collector. It is the first one that a registry asks."""
-        for waiting in list(self._waiting):
-            waiting.measure()
+        for values in list(self._held):
+            values.measure()
         kinds = {"gauge": self._core.GaugeMetricFamily, "counter": self._core.CounterMetricFamily}
         families = {each.name: kinds[each.kind](each.name, each.text, labels=each.labels) for each in self._metrics.values()}
         for read in self._reads:
