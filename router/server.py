@@ -14,9 +14,10 @@ from shoal.router.cluster.view import MapView
 from shoal.router.cluster.workers import Tended, Workers, tend
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
+from shoal.router.rpc.leader import GrpcLeader
 from shoal.router.rpc.points_service import PointsService
+from shoal.router.rpc.remote_worker import connect_worker
 from shoal.router.rpc.search_service import SearchService
-from shoal.router.rpc.transport import GrpcLeader, connect_worker
 from shoal.router.settings import RouterSettings
 from shoal.router.shards.metrics import ShardCallMeter, gather
 from shoal.router.wiring import Router, make_router
@@ -68,7 +69,7 @@ class RouterRole:
         self._keys = Keys(settings.cluster_name)
         self._store = store or EtcdStore(etcd_settings(settings))
         self._conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
-        self._workers = Workers(connect=lambda address: connect_worker(address, settings.message_bytes, self._conversions), local=local)
+        self._workers = Workers(connect=lambda worker: connect_worker(worker, settings.message_bytes, self._conversions), local=local)
         self._leader = GrpcLeader(settings.message_bytes)
         self._view = MapView()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)

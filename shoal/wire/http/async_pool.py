@@ -33,6 +33,11 @@ class AsyncPool:
         self._all: set[AsyncConnection] = set()
         self._closed = self._retired = False
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a call would have to wait until another one ends."""
+        return self._book.is_full
+
     async def exchange(self, head: bytes, body: bytes, deadline: float, *, again: bool) -> AnswerReader:
         """Send a request and return its answer, which is complete or has a fault.
 
