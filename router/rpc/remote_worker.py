@@ -33,7 +33,7 @@ from shoal.core.shard_calls import (
     WriteAck,
 )
 from shoal.core.topk import MANY_HITS
-from shoal.core.turns import Asker, Turn
+from shoal.core.turns import FREE, Asker, Turn
 from shoal.router.rpc.worker_lines import WorkerLines
 from shoal.runtime.fair_pool import FairPool
 from shoal.wire import recall, searches
@@ -62,10 +62,9 @@ class RemoteWorker:
         request = await self._written(partial(searches.shard_search_to_message, call), filters, call.terms.caller, timeout_s)
         deadline = self._conversions.deadline(timeout_s)
         answer = await self._call("Search", request, timeout_s)
-        many = sum(answer.hits.counts) > MANY_HITS
-        return await self._conversions.aside(
-            lambda _: searches.shard_found_from_message(answer), Asker(caller=call.terms.caller), deadline, long=many
-        )
+        if sum(answer.hits.counts) <= MANY_HITS:
+            return searches.shard_found_from_message(answer)
+        return await self._conversions.run(lambda _: searches.shard_found_from_message(answer), Asker(caller=call.terms.caller), deadline)
 
     async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
         """See ShardService."""
@@ -73,10 +72,9 @@ class RemoteWorker:
         request = await self._written(partial(searches.shards_search_to_message, call), filters, call.caller, timeout_s)
         deadline = self._conversions.deadline(timeout_s)
         answer = await self._call("SearchShards", request, timeout_s, unknown=OlderWorker)
-        many = sum(answer.hits.counts) > MANY_HITS
-        return await self._conversions.aside(
-            lambda _: searches.shards_found_from_message(call, answer), Asker(caller=call.caller), deadline, long=many
-        )
+        if sum(answer.hits.counts) <= MANY_HITS:
+            return searches.shards_found_from_message(call, answer)
+        return await self._conversions.run(lambda _: searches.shards_found_from_message(call, answer), Asker(caller=call.caller), deadline)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
@@ -119,8 +117,9 @@ class RemoteWorker:
 
     async def _written(self, write: Callable[[Turn], T], filters: Sequence[Filter | None], caller: str, timeout_s: float) -> T:
         """Return the message of a request. If its filters are long, it is made in a thread."""
-        deadline = self._conversions.deadline(timeout_s)
-        return await self._conversions.aside(write, Asker(caller=caller), deadline, long=are_long(filters))
+        if not are_long(filters):
+            return write(FREE)
+        return await self._conversions.run(write, Asker(caller=caller), self._conversions.deadline(timeout_s))
 
     async def _call(self, name: str, request: Message | bytes, timeout_s: float, unknown: type[ShoalError] | None = None) -> Any:
         """Return the message of the answer. request: a message, or the bytes of one."""

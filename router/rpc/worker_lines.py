@@ -1,5 +1,5 @@
 """Carries the bytes of calls to one worker: calls on points over HTTP where the worker offers it, all others over gRPC
-(ADR 22).
+(ADR 25).
 
 HTTP is never the reason for an error: a call that the worker cannot have seen over HTTP is sent over gRPC. So is a call
 that finds all connections in use.
