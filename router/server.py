@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
@@ -117,7 +118,10 @@ class RouterRole:
         settings = self._settings
         router = self._router()
         self._tended = router.tended
-        table = call_table(public_calls(router, settings), metrics=self._metrics, interceptors=self._interceptors)
+        calls = public_calls(router, settings)
+        if not self._workers.here:
+            calls = without_doors(calls)
+        table = call_table(calls, metrics=self._metrics, interceptors=self._interceptors)
         announced = ""
         if settings.http_port:
             self._http = HttpServer(
@@ -170,6 +174,13 @@ class RouterRole:
     def _on_change(self) -> None:
         if self._observer.listed:
             self._view.publish(self._observer.map)
+
+
+def without_doors(calls: Iterable[UnaryCall]) -> tuple[UnaryCall, ...]:
+    """Return the calls without their synchronous doors, which answer only where a worker of this process has the
+    shards. Elsewhere they would read every request for nothing.
+    """
+    return tuple(dataclasses.replace(each, at_once=None) for each in calls)
 
 
 def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, ...]:

@@ -161,7 +161,7 @@ class _GroupSearch:
         covered: Covered[ShardsFound] = Covered()
         while True:
             raced = await self._raced(plan, group)
-            covered += Covered(parts=raced.found)
+            covered = Covered(parts=(*covered.parts, *raced.found), missed=covered.missed)
             if not raced.failed:
                 return covered
             if attempt == 0 and group is not None and len(group.shards) > 1:
