@@ -25,6 +25,7 @@ from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from tests.integration.test_router_transport import MESSAGE_BYTES, SEARCH_SHARDS, SHARD, WAIT_S, entry, twin_worker
 from tests.support.network.ports import free_port
+from tests.support.network.proxy import VARIABLES, proxy_named_by
 from tests.twins.cluster import TwinWorker, new_conversions
 from tests.twins.virtual_time import FakeClock
 
@@ -94,6 +95,17 @@ def test_calls_on_points_go_over_http_and_others_over_grpc() -> None:
             assert it.over_grpc.calls == [SHARD]
 
     asyncio.run(run())
+
+
+def test_calls_over_http_ignore_proxies() -> None:
+    async def run() -> None:
+        async with scene() as it:
+            await it.serve()
+            assert await it.count() == (1, 0)
+
+    with proxy_named_by(VARIABLES) as proxy:
+        asyncio.run(run())
+    assert proxy.asked == []
 
 
 def test_a_port_that_cannot_be_reached_is_no_error_and_is_tried_again_after_a_pause() -> None:
