@@ -43,9 +43,21 @@ class HttpServer:
     Its connections use `limits`, `calls`, `server_id`, `held`, `seen`, `heads`, `conversions`, `running` and `serving`.
     """
 
-    def __init__(self, *, host: str, port: int, table: CallTable, limits: HttpLimits, role: str, metrics: Metrics | None = None) -> None:
-        """port: 0 for any free one. role: label of the metrics."""
-        self.limits, self.calls, self.server_id = limits, served_calls(table), uuid.uuid4().hex
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        table: CallTable,
+        limits: HttpLimits,
+        role: str,
+        metrics: Metrics | None = None,
+        server_id: str = "",
+    ) -> None:
+        """port: 0 for any free one. role: label of the metrics. server_id: requests for a server with another id are
+        refused; "" for a new id.
+        """
+        self.limits, self.calls, self.server_id = limits, served_calls(table), server_id or uuid.uuid4().hex
         self.held, self.heads, self.seen = HeldBytes(limits.held_bytes), AnswerHeads(), SeenHeads()
         self.conversions = FairPool(1, name="json", what="calls in JSON", limit="waiting_json")
         self.running: set[RunningCall] = set()
