@@ -57,8 +57,6 @@ log = logging.getLogger("shoal.worker")
 SPACE_EVERY_S = 0.2
 """Short, since the check is cheap: a fast import must meet the limit before it fills a small disk."""
 
-TICK_S = 0.1
-
 INTERNAL_FACTOR = 2
 """Internal messages may be this many times as large as public ones: a record carries a public message and more."""
 
@@ -139,7 +137,7 @@ class WorkerRole:
             asyncio.create_task(self._parts.assignments.run()),
             asyncio.create_task(self._parts.stores.run()),
             asyncio.create_task(self._watch_space(self._parts)),
-            asyncio.create_task(self._tick()),
+            asyncio.create_task(self._pools.ticks.run()),
         ]
         self._on_change()
 
@@ -216,13 +214,6 @@ class WorkerRole:
     def _wake_assignments(self) -> None:
         if self._parts is not None:
             self._parts.assignments.wake()
-
-    async def _tick(self) -> None:
-        """Call tick of every open replica, again and again."""
-        while True:
-            for replica in list(self.host.open.values()):
-                replica.tick()
-            await asyncio.sleep(TICK_S)
 
     def _samples(self, parts: _Parts) -> Iterable[Sample]:
         yield from shard_samples(self.host)

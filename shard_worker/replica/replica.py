@@ -115,6 +115,7 @@ class Replica:
             thread=pools.writers.executor(),
             files=use,
             progressed=self._progressed,
+            wants_ticks=self._wants_ticks,
             outward=self._outward,
             wall_ms=wall_ms,
         )
@@ -182,10 +183,12 @@ class Replica:
         self._room.tell_disk(reason)
         self._sealing.tell_space(reason)
 
-    def tick(self) -> None:
-        """Pass the time to the machine if it needs it. Call it about every 100 ms."""
-        if self._writer.machine.wants_ticks:
+    def tick(self) -> bool:
+        """Pass the time to the machine if it needs it. Return whether it does. See Ticks."""
+        wanted = self._writer.machine.wants_ticks
+        if wanted:
             self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
+        return wanted
 
     @property
     def log_end(self) -> tuple[Term, Seq]:
@@ -365,6 +368,7 @@ class Replica:
     async def close(self) -> None:
         """Refuse new calls, end reads and the build, make everything durable."""
         self._closing = True
+        self.pools.ticks.leave(self)
         self._progress.notify()
         try:
             await self.reads.close()
@@ -495,3 +499,7 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
+
+    def _wants_ticks(self) -> None:
+        if not self._closing:
+            self.pools.ticks.want(self)

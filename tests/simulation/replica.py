@@ -99,6 +99,7 @@ class Replica:
             thread=WRITERS.executor(),
             files=use,
             progressed=self._wake_readers,
+            wants_ticks=self._wants_ticks,
             outward=self._outward,
             wall_ms=process.wall_ms,
         )
@@ -208,7 +209,9 @@ class Replica:
     def _stepped(self) -> None:
         if self.machine.commit_seq != self.told_commit:
             self._watcher.stepped(self)
-        if not self._ticking and self.machine.wants_ticks:
+
+    def _wants_ticks(self) -> None:
+        if not self._ticking:
             self._ticking = True
             self._loop.call_soon(self._tick)
 

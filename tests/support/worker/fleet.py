@@ -117,7 +117,7 @@ class Member:
         self.assignments.wake()
 
     async def start(self) -> None:
-        works = (self.observer.run(), self.membership.run(), self.assignments.run(), self.stores.run(), self._tick())
+        works = (self.observer.run(), self.membership.run(), self.assignments.run(), self.stores.run(), self.pools.ticks.run())
         self._tasks = [asyncio.create_task(work) for work in works]
         await until(lambda: self.membership.registration != 0)
 
@@ -135,12 +135,6 @@ class Member:
     @property
     def replica(self) -> Replica | None:
         return self.host.open.get(SHARD)
-
-    async def _tick(self) -> None:
-        while True:
-            for replica in list(self.host.open.values()):
-                replica.tick()
-            await asyncio.sleep(0.02)
 
 
 class Fleet:
