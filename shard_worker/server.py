@@ -14,7 +14,7 @@ from pathlib import Path
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
 from shoal.core.file_budget import FileBudget, file_budget, low_limit_words
-from shoal.core.ids import ClusterId, Revision, WorkerId
+from shoal.core.ids import ClusterId, Revision, ShardId, WorkerId
 from shoal.core.memory_budget import memory_budget
 from shoal.core.sizing import FILES_AT_REST, replica_files
 from shoal.runtime.change_signal import ChangeSignal
@@ -198,7 +198,7 @@ class WorkerRole:
             stores=stores,
             lease_held=membership.held_now,
             peers=peers,
-            changed=self._wake_assignments,
+            changed=self._look_at,
         )
         assignments = Assignments(
             host=self.host,
@@ -211,9 +211,9 @@ class WorkerRole:
         )
         return _Parts(folder=folder, membership=membership, assignments=assignments, stores=stores, peers=peers, source=source)
 
-    def _wake_assignments(self) -> None:
+    def _look_at(self, shard: ShardId) -> None:
         if self._parts is not None:
-            self._parts.assignments.wake()
+            self._parts.assignments.look_at(shard)
 
     def _samples(self, parts: _Parts) -> Iterable[Sample]:
         yield from shard_samples(self.host)

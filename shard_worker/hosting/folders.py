@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from functools import partial
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import ReplicaId, Revision, ShardId
@@ -43,16 +44,16 @@ class WorkerReplicaFolders:
         stores: OpenStores,
         lease_held: Callable[[Revision], bool],
         peers: PeerCalls,
-        changed: Callable[[], None],
+        changed: Callable[[ShardId], None],
     ) -> None:
         self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
         self._memory, self._stores, self._peers, self._changed = memory, stores, peers, changed
         self._openings = asyncio.Semaphore(OPENINGS_AT_ONCE)
         self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
 
-    def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
-        """Return the replicas that have a folder."""
-        return frozenset(self._existing)
+    def existing(self) -> Set[tuple[ShardId, ReplicaId]]:
+        """Return the replicas that have a folder. The set changes with them."""
+        return self._existing
 
     async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         """Create the durable folder of an empty replica, whole or not at all."""
@@ -96,7 +97,7 @@ class WorkerReplicaFolders:
                 use=use,
                 lease_held=self._lease_held,
                 peers=self._peers,
-                changed=self._changed,
+                changed=partial(self._changed, shard),
             )
         except BaseException:
             await asyncio.to_thread(engine.close)
@@ -120,21 +121,21 @@ class WorkerReplicaFolders:
 
     async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
         """Delete a replica's folder, if it exists. with_asides: also delete all other folders of its shard."""
-        await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
-        self._existing = {each for each in self._existing if each[0] != shard or not (with_asides or each[1] == replica)}
+        dropped = await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
+        self._existing -= {(ref.shard, ref.replica_id) for ref in dropped}
 
-    def _drop(self, ref: ReplicaRef, with_asides: bool) -> None:
+    def _drop(self, ref: ReplicaRef, with_asides: bool) -> list[ReplicaRef]:
         if self._folder.exists(ref):
             self._folder.drop(ref)
         if not with_asides:
-            return
-        for aside in self._folder.asides():
-            if aside.shard == ref.shard:
-                self._folder.drop_aside(aside)
+            return [ref]
+        for aside in self._folder.asides_of(ref.shard):
+            self._folder.drop_aside(aside)
         # A swap whose answer was lost may have replaced this replica's id; its folder is then an orphan.
-        for other in self._folder.replicas():
-            if other.shard == ref.shard:
-                self._folder.drop(other)
+        others = self._folder.replicas_of(ref.shard)
+        for other in others:
+            self._folder.drop(other)
+        return [ref, *others]
 
 
 def _engine_of(folder: ReplicaFolder, spec: CollectionSpec, settings: EngineSettings) -> tuple[Engine, Beginning]:

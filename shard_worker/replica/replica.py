@@ -98,7 +98,8 @@ class Replica:
     ) -> None:
         """beginning: of the engine, read off the loop; memory: the account that the replica is in; use: of its files,
         which are open; lease_held: returns whether this worker certainly holds that registration at the moment of the
-        call; peers: calls to the other members; changed: called on the loop when `behind` has changed.
+        call; peers: calls to the other members; changed: called on the loop when `behind`, `failure` or
+        `idle_term` has changed.
         """
         self.id = replica
         self._shard, self._spec = shard, spec
@@ -108,6 +109,7 @@ class Replica:
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._changed = changed
+        self._shown: tuple[bool, Term | None] | None = None
         machine = ReplicaMachine(beginning.opened, beginning.requests)
         self._writer = Writer(
             machine=machine,
@@ -499,6 +501,10 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
+        shown = self.failure is None, self.idle_term
+        if shown != self._shown:
+            self._shown = shown
+            self._changed()
 
     def _wants_ticks(self) -> None:
         if not self._closing:

@@ -79,7 +79,7 @@ class World:
             stores=OpenStores(most=64, idle_s=60.0),
             lease_held=self.membership.held_now,
             peers=Alone(),
-            changed=lambda: None,
+            changed=lambda shard: self.assignments.look_at(shard),
         )
         self.assignments = Assignments(
             host=self.host,

@@ -52,7 +52,7 @@ class Many:
             stores=self.stores,
             lease_held=lambda _: True,
             peers=Alone(),
-            changed=lambda: None,
+            changed=lambda shard: None,
         )
         self.replicas: dict[ShardId, Replica] = {}
 
