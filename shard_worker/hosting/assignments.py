@@ -171,14 +171,16 @@ class Assignments:
     def _look(self) -> None:
         """Begin the steps of the shards that are due."""
         registration, now = self._membership.registration, asyncio.get_running_loop().time()
-        mine = (self._map.shards.of_worker(self._me), self._host.open, self._host.failed)
-        every = itertools.chain(*mine) if self._due.are_all(registration) else ()
+        every = self._mine() if self._due.are_all(registration) else ()
         due = {shard for shard in self._due.take(every, self._map, registration, now) if shard not in self._busy}
         if not due:
             return
         for step in next_steps(self._view(due), due):
             self._begin(step)
         self._shut_failed(due)
+
+    def _mine(self) -> Iterable[ShardId]:
+        return itertools.chain(self._map.shards.of_worker(self._me), self._host.open, self._host.failed)
 
     def _view(self, shards: set[ShardId]) -> HostView:
         """Return what the decision about these shards depends on."""
