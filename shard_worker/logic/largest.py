@@ -1,4 +1,4 @@
-"""The largest of many values that change one at a time. A change costs what it touches, however many values there are."""
+"""The largest of many values that change one at a time. A change does not look at the others."""
 
 from __future__ import annotations
 
