@@ -150,6 +150,12 @@ class Leadership:
         """Return whether there are other members to send records to."""
         return bool(self.peers)
 
+    def is_quiet(self, commit_seq: Seq) -> bool:
+        """Return whether nothing is under way and nothing is due but heartbeats, so that the time matters little."""
+        if self._proposal is not None or self._log.last_seq != commit_seq:
+            return False
+        return not any(peer.under_way or not self._is_quiet(peer, commit_seq) for peer in self.peers.values())
+
     def needed_from(self) -> Seq:
         """Return the seq of the first record that commits need at some member. The log must keep the records from it
         on.

@@ -467,3 +467,22 @@ def test_whatever_happens_what_is_committed_is_on_the_isr_that_may_be_in_force(h
         for each in force[1:]:
             joined = set(each.isr) - set(force[0].isr)
             assert all(has[other] >= committed for other in joined)
+
+
+def test_it_is_quiet_only_while_nothing_is_under_way_and_everything_is_known_to_be_committed():
+    play = Play(config())
+
+    def quiet() -> bool:
+        return play.leadership.is_quiet(play.commit)
+
+    play.go()
+    assert not quiet()
+    play.flush()
+    play.matched(B)
+    assert not quiet(), "the member does not know the commit point"
+    play.go()
+    assert not quiet(), "an append is under way"
+    play.matched(B)
+    assert quiet()
+    play.append()
+    assert not quiet()
