@@ -15,7 +15,7 @@ from shoal.core.addresses import split
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
 from shoal.core.file_budget import FileBudget, file_budget, http_connections, low_limit_words
-from shoal.core.ids import ClusterId, Revision, WorkerId
+from shoal.core.ids import ClusterId, Revision, ShardId, WorkerId
 from shoal.core.memory_budget import memory_budget
 from shoal.core.sizing import FILES_AT_REST, replica_files
 from shoal.runtime.change_signal import ChangeSignal
@@ -59,8 +59,6 @@ log = logging.getLogger("shoal.worker")
 
 SPACE_EVERY_S = 0.2
 """Short, since the check is cheap: a fast import must meet the limit before it fills a small disk."""
-
-TICK_S = 0.1
 
 INTERNAL_FACTOR = 2
 """Internal messages may be this many times as large as public ones: a record carries a public message and more."""
@@ -142,7 +140,7 @@ class WorkerRole:
             asyncio.create_task(self._parts.assignments.run()),
             asyncio.create_task(self._parts.stores.run()),
             asyncio.create_task(self._watch_space(self._parts)),
-            asyncio.create_task(self._tick()),
+            asyncio.create_task(self._pools.ticks.run()),
         ]
         self._on_change()
 
@@ -226,7 +224,7 @@ class WorkerRole:
             stores=stores,
             lease_held=membership.held_now,
             peers=peers,
-            changed=self._wake_assignments,
+            changed=self._look_at,
         )
         assignments = Assignments(
             host=self.host,
@@ -239,16 +237,9 @@ class WorkerRole:
         )
         return _Parts(folder=folder, membership=membership, assignments=assignments, stores=stores, peers=peers, source=source)
 
-    def _wake_assignments(self) -> None:
+    def _look_at(self, shard: ShardId) -> None:
         if self._parts is not None:
-            self._parts.assignments.wake()
-
-    async def _tick(self) -> None:
-        """Call tick of every open replica, again and again."""
-        while True:
-            for replica in list(self.host.open.values()):
-                replica.tick()
-            await asyncio.sleep(TICK_S)
+            self._parts.assignments.look_at(shard)
 
     def _samples(self, parts: _Parts) -> Iterable[Sample]:
         yield from shard_samples(self.host)

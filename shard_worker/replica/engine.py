@@ -402,6 +402,9 @@ class Engine:
             return
         self._trim(self._store.checkpoint())
         give_back_free_memory()
+        self._remove_orphans()
+
+    def _remove_orphans(self) -> None:
         entries = self._store.segments()
         self._segment_bytes = sum(entry.size_bytes for entry in entries)
         self._files.remove_orphans({entry.name for entry in entries})
@@ -433,7 +436,11 @@ class Engine:
         began, shard = time.monotonic(), self._folder.ref.shard
         opening = Opening(shard=shard, store=self._store, files=self._files, index=self._index, bounds=self._settings.payload_bounds)
         sealed, damaged = opening.load()
-        self.sweep()
+        if self._store.count() or self._store.wal_bytes:
+            self.sweep()
+        else:
+            # Nothing was loaded and nothing waits for a checkpoint: many replicas are empty when a worker starts.
+            self._remove_orphans()
         opening.mend()
         points, seconds = self._store.count(), f"{time.monotonic() - began:.2f}"
         log.info(event("replica_opened", shard=shard, points=points, sealed=sealed, damaged_segments=damaged, seconds=seconds))
