@@ -22,6 +22,7 @@ import numpy as np
 
 from shoal.core.deep_json import DuplicateKey, Step, read_json, write_json
 from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
+from shoal.core.joined_json import decoded_together, groups_of
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 _NAMED_BYTES = 256 * 1024
@@ -100,6 +101,19 @@ def stored_value(text: bytes) -> Any:
         return None
 
 
+def stored_values(texts: Sequence[bytes | None]) -> Iterator[Any]:
+    """Yield the value of each stored text, as stored_value gives it; None also for None."""
+    given = [text for text in texts if text is not None]
+    values = _stored_values(given)
+    return (None if text is None else next(values) for text in texts)
+
+
+def _stored_values(texts: Sequence[bytes]) -> Iterator[Any]:
+    for start, end in groups_of(texts):
+        together = decoded_together(texts[start:end], _STORED)
+        yield from map(stored_value, texts[start:end]) if together is None else together
+
+
 def value_from_json(text: str) -> Any:
     """Return the value of a JSON text that a user wrote, of any depth.
 
@@ -113,13 +127,19 @@ def value_from_json(text: str) -> Any:
 
 def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
     """Raise InvalidArgument that names the first text that is not a legal payload."""
-    for index, text in enumerate(payloads):
-        if text is None:
-            continue
-        if len(text) > limits.payload_bytes:
-            raise _too_long(len(text), limits).error(index)
-        if not _is_plainly_legal(text, limits) and (fault := text_fault(text, limits)) is not None:
-            raise fault.error(index)
+    given = [(index, text) for index, text in enumerate(payloads) if text is not None]
+    texts = [text for _, text in given]
+    for start, end in groups_of(texts):
+        if not _are_plainly_legal(texts[start:end], limits):
+            for index, text in given[start:end]:
+                _check_text(text, index, limits)
+
+
+def _check_text(text: bytes, index: int, limits: Limits) -> None:
+    if len(text) > limits.payload_bytes:
+        raise _too_long(len(text), limits).error(index)
+    if not _are_plainly_legal((text,), limits) and (fault := text_fault(text, limits)) is not None:
+        raise fault.error(index)
 
 
 def text_fault(data: bytes, limits: Limits) -> PayloadFault | None:
@@ -261,8 +281,9 @@ def _is_bounded(payload: Mapping[Any, Any], limits: Limits) -> bool:
     return True
 
 
-def _encoded(payload: Mapping[Any, Any]) -> bytes | None:
-    """Return the text of a payload; None if a value is not JSON, or if `json` reaches the recursion limit."""
+def _encoded(payload: Mapping[Any, Any] | Sequence[Any]) -> bytes | None:
+    """Return the text of a payload or a list of payloads; None if a value is not JSON, or `json` reaches the recursion
+    limit."""
     try:
         return _ENCODER.encode(payload).encode("utf-8")
     except (TypeError, ValueError, RecursionError):
@@ -283,23 +304,30 @@ def _scalar_text(value: Any) -> str:
     return json.dumps(plain_value(value), ensure_ascii=False, allow_nan=False)
 
 
-def _is_plainly_legal(data: bytes, limits: Limits) -> bool:
-    """Return whether a text is certainly legal; False if a closer check is needed."""
-    if data.count(b"{") + data.count(b"[") > limits.payload_depth and nesting(data) > limits.payload_depth:
+def _are_plainly_legal(texts: Sequence[bytes], limits: Limits) -> bool:
+    """Return whether all texts are certainly legal; False if a closer check of each is needed."""
+    longest = max(map(len, texts))
+    # A legal text has two brackets for each level.
+    if longest > limits.payload_bytes or (longest > 2 * limits.payload_depth and any(_is_deep(text, limits) for text in texts)):
         return False
-    if _may_hold_long_integer(data, limits):
+    if longest >= _long_integer_digits(limits) and any(_may_hold_long_integer(text, limits) for text in texts):
         return False
-    try:
-        value = _LEGAL.decode(data.decode("utf-8"))
-        if b"\\u" in data:
-            _ENCODER.encode(value).encode("utf-8")
-    except (ValueError, RecursionError):
+    values = decoded_together(texts, _LEGAL)
+    if values is None or set(map(type, values)) != {dict}:
         return False
-    return type(value) is dict
+    return not any(b"\\u" in text for text in texts) or _encoded(values) is not None
+
+
+def _is_deep(data: bytes, limits: Limits) -> bool:
+    return data.count(b"{") + data.count(b"[") > limits.payload_depth and nesting(data) > limits.payload_depth
+
+
+def _long_integer_digits(limits: Limits) -> int:
+    return int(limits.payload_integer_bits * math.log10(2)) + 1
 
 
 def _may_hold_long_integer(data: bytes, limits: Limits) -> bool:
-    digits = int(limits.payload_integer_bits * math.log10(2)) + 1
+    digits = _long_integer_digits(limits)
     return len(data) >= digits and b"0" * digits in data.translate(_DIGITS)
 
 
