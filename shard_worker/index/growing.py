@@ -26,6 +26,13 @@ from shoal.shard_worker.payload.matched import PayloadBounds
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+OWN_MAPPING_BYTES = 16 * 1024 * 1024
+"""An array of this size gets pages of the system only where it is written. So vectors that fill that much when the
+segment is full are given all their room at once, and are not copied as the segment grows."""
+
+_MANY_ROWS = 1_024
+"""Only a segment that had to grow beyond this many rows gets all its room: the system gives pages of up to 2 MiB."""
+
 
 class GrowingSegment:
     """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows."""
@@ -131,22 +138,29 @@ class GrowingSegment:
         return self._payloads.memory_bytes()
 
     def memory_bytes(self) -> int:
-        """Return the memory it holds, reserved rows included."""
-        arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
-        return sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes() + self._ties.memory_bytes()
+        """Return the memory it holds, reserved rows included; of vectors, as much as their pages may take."""
+        arrays = (self._squares, self._ids, self._rows, self._deaths)
+        vector_bytes = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
+        return vector_bytes + sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes() + self._ties.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
         """Replace the arrays that are too short for `count` rows, and the array of ids when it needs another type."""
         size = len(self._rows)
         if count > size:
             size = min(self._capacity, max(count, 2 * size, FIRST_ROWS))
-            self._vectors = self._enlarged(self._vectors, size)
+            if size > len(self._vectors):
+                self._vectors = self._enlarged(self._vectors, self._vector_rows(size))
             self._squares = self._enlarged(self._squares, size)
             self._ids = self._enlarged(self._ids, size)
             self._rows = self._enlarged(self._rows, size)
             self._deaths = self._enlarged(self._deaths, size)
         if self._ids.dtype != id_type:
             self._ids = self._ids.astype(id_type)
+
+    def _vector_rows(self, size: int) -> int:
+        """Return for how many rows the array of vectors is made when `size` rows are needed."""
+        row_bytes = self._vectors.shape[1] * self._vectors.itemsize
+        return self._capacity if size > _MANY_ROWS and self._capacity * row_bytes >= OWN_MAPPING_BYTES else size
 
     def _enlarged(self, array: npt.NDArray[Scalar], size: int) -> npt.NDArray[Scalar]:
         longer: npt.NDArray[Scalar] = np.empty((size, *array.shape[1:]), dtype=array.dtype)
