@@ -14,19 +14,23 @@ import enum
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from shoal.core.deep_json import DuplicateKey, Step, read_json, write_json
 from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
-from shoal.core.joined_json import decoded_together, groups_of
+from shoal.core.joined_json import decoded_together, encoded_together, groups_of
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 _NAMED_BYTES = 256 * 1024
 """In a text of up to this size, an error names the place of any fault. In longer texts the search would take long."""
+
+_ENCODED_AT_ONCE = 128
+"""Payloads that are encoded in one call of `json`."""
 
 _SHOWN_KEY, _SHOWN_STEPS = 64, 8
 _TEXT = {str}
@@ -55,6 +59,46 @@ class PayloadFault:
         return InvalidArgument(
             f"payloads[{index}]{_shown_path(self.path)} {self.what}", ErrorDetails(field="payloads", index=index, limit=self.limit)
         )
+
+
+def payloads_to_json(payloads: Iterable[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[bytes | None, ...]:
+    """Return the JSON text (UTF-8) of each payload; None for None. numpy scalars count as Python values.
+
+    Raises InvalidArgument that names the first bad payload and the path to its fault.
+    """
+    texts: list[bytes | None] = []
+    coming = iter(payloads)
+    while group := list(islice(coming, _ENCODED_AT_ONCE)):
+        given = [payload for payload in group if payload is not None]
+        together = _plainly_encoded(given, limits)
+        if together is None:
+            texts += [payload_to_json(payload, index, limits) for index, payload in enumerate(group, start=len(texts))]
+        else:
+            encoded = iter(together)
+            texts += [None if payload is None else next(encoded) for payload in group]
+    return tuple(texts)
+
+
+def _plainly_encoded(payloads: Sequence[Any], limits: Limits) -> list[bytes] | None:
+    """Return the texts of payloads that are certainly legal; None if a closer look at each is needed."""
+    if not all(_is_flat(payload, limits) or (isinstance(payload, Mapping) and _is_bounded(payload, limits)) for payload in payloads):
+        return None
+    texts = encoded_together(payloads, _encoded)
+    if not texts:
+        return texts
+    longest = max(map(len, texts))
+    if longest > limits.payload_bytes:
+        return None
+    if longest >= _long_integer_digits(limits) and any(_may_hold_long_integer(text, limits) for text in texts):
+        return None
+    return texts
+
+
+def _is_flat(payload: Any, limits: Limits) -> bool:
+    """Return whether a payload is a dict of texts to plain scalars, and not too large."""
+    if type(payload) is not dict or len(payload) > limits.payload_bytes:
+        return False
+    return _TEXT.issuperset(map(type, payload)) and _LEAVES.issuperset(map(type, payload.values()))
 
 
 def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -> bytes | None:

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
-from shoal.core.joined_json import decoded_together, groups_of
-from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.payload import check_payloads, stored_value, stored_values
+from shoal.core.joined_json import decoded_together, encoded_together, groups_of
+from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.core.payload import check_payloads, payload_to_json, payloads_to_json, stored_value, stored_values
 
 DECODER = json.JSONDecoder()
 
@@ -86,3 +86,46 @@ def test_groups_are_all_texts_in_order_and_not_too_large(texts, most):
 @pytest.mark.parametrize("texts", [[], [b""]])
 def test_nothing_is_decoded_from_nothing(texts):
     assert decoded_together(texts, DECODER) is None
+
+
+SCALARS = st.sampled_from([1, 1_000_003, ",1000003,", "a", None, True, 0.5])
+VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.sampled_from("ab"), st.lists(SCALARS, max_size=3), max_size=2)
+
+
+def encode(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+@given(st.lists(VALUES, max_size=5))
+def test_values_are_encoded_together_only_as_each_alone(values):
+    together = encoded_together(values, encode)
+    if together is not None:
+        assert together == [encode(value) for value in values]
+    assert together is not None or b"1000003" in encode(values)
+
+
+def test_values_that_cannot_be_encoded_are_left_to_the_caller():
+    assert encoded_together([1, 2], lambda gathered: None) is None
+
+
+PAYLOADS = (
+    st.none()
+    | st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+    | st.sampled_from([{1: 2}, {"a": float("nan")}, {"a": "\ud800"}, {"a": 2**9000}, {"a": {1, 2}}, [1], "a", {"a": "x" * 200}])
+)
+
+
+@given(st.lists(PAYLOADS, max_size=6), st.integers(0, 300))
+@example([{"a": 1_000_003}, {"b": [0, 1_000_003, 0]}], 0)
+def test_payloads_of_a_call_are_encoded_or_refused_as_each_alone(payloads, before):
+    limits = Limits(payload_bytes=150)
+    payloads = [{"n": 1}] * before + payloads
+
+    def told(encode):
+        try:
+            return encode()
+        except InvalidArgument as error:
+            return error.message, error.details
+
+    alone = told(lambda: tuple(payload_to_json(payload, index, limits) for index, payload in enumerate(payloads)))
+    assert told(lambda: payloads_to_json(payloads, limits)) == alone
