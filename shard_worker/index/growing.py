@@ -27,8 +27,10 @@ from shoal.shard_worker.payload.matched import PayloadBounds
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 OWN_MAPPING_BYTES = 16 * 1024 * 1024
-"""An array of this size gets pages of the system only where it is written. So vectors that fill that much when the
-segment is full are given all their room at once, and are not copied as the segment grows."""
+"""An array of this size gets pages of the system only where it is written.
+
+So vectors that fill so much when the segment is full get all their room at once, and are not copied as it grows.
+"""
 
 _MANY_ROWS = 1_024
 """Only a segment that had to grow beyond this many rows gets all its room: the system gives pages of up to 2 MiB."""
@@ -139,9 +141,9 @@ class GrowingSegment:
 
     def memory_bytes(self) -> int:
         """Return the memory it holds, reserved rows included; of vectors, as much as their pages may take."""
-        arrays = (self._squares, self._ids, self._rows, self._deaths)
         vector_bytes = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
-        return vector_bytes + sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes() + self._ties.memory_bytes()
+        columns = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
+        return vector_bytes + columns + self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
         """Replace the arrays that are too short for `count` rows, and the array of ids when it needs another type."""

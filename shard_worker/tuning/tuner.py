@@ -186,7 +186,8 @@ class Tuner:
     async def measure_pending(self, timeout_s: float) -> None:
         """Measure now, with what queries there are, each segment that is searched with more effort than necessary.
 
-        It runs on one core beside the builds of other replicas, on all cores if nothing is built. What is not measured in time, or fails, is measured in the background.
+        It runs on one core beside the builds of other replicas, on all cores if nothing is built. What is not measured
+        in time, or fails, is measured in the background.
         """
         await self._load()
         parts = {part.name: part for part in _measurable(self._reading.view())}

@@ -1,8 +1,8 @@
 """Decodes and encodes many short JSON texts in one call of `json`, which takes most of its time to begin and to end.
 
 Between two texts stands a mark: an integer whose digits occur in none of them. An integer is written in only one way,
-so no text can give the mark. If every second element of the whole is the mark, and there are as many marks as gaps, then
-no text reaches over a gap, and each text is one JSON value.
+so no text can give the mark. If every second element of the whole is the mark, and there are as many marks as gaps,
+then no text reaches over a gap, and each text is one JSON value.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from shoal.core import deep_json, payload
+from shoal.core import deep_json, joined_json, payload
 
 
 def counted_parses(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count from now on. Return the number of times that each text was parsed; it keeps growing."""
     counts: Counter[str] = Counter()
-    decode, read_deep, together = json.JSONDecoder.decode, deep_json.read_json, payload.decoded_together
+    decode, read_deep, together = json.JSONDecoder.decode, deep_json.read_json, joined_json.decoded_together
 
     def counting(self: json.JSONDecoder, text: str, *rest: Any) -> Any:
         counts[text] += 1

@@ -43,8 +43,9 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedGroup:
-    """Frames of consecutive records. pieces: their bytes, in order; size_bytes: of all pieces; last_crc: the crc that the
-    next frame continues.
+    """Frames of consecutive records.
+
+    pieces: their bytes, in order; size_bytes: of all pieces; last_crc: the crc that the next frame continues.
     """
 
     pieces: tuple[bytes, ...]

@@ -35,7 +35,6 @@ from shoal.shard_worker.storage.log.reading import place_behind, read_frames, re
 from shoal.shard_worker.storage.log.state import LogPart, LogState, new_state
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark, save_watermark
 
-
 _PIECES_AT_ONCE = 1_024
 """Most pieces that Linux writes in one call."""
 
