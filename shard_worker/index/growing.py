@@ -141,8 +141,8 @@ class GrowingSegment:
 
     def memory_bytes(self) -> int:
         """Return the memory it holds, reserved rows included; of vectors, as much as their pages may take."""
-        vector_bytes = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
-        columns = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
+        vector_bytes: int = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
+        columns: int = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
         return vector_bytes + columns + self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:

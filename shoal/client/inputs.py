@@ -27,7 +27,8 @@ UINT32_MAX = 2**32 - 1
 def points_from_input(ids: Any, vectors: Any, payloads: Any, *, integers_stay: bool = False) -> PointColumns:
     """Return the points of a call, checked.
 
-    integers_stay: integer vectors are returned as they were given, for a caller that converts them to float32. Raises InvalidArgument that names the index of the first bad point, as the caller counts.
+    integers_stay: integer vectors are returned as they were given, for a caller that converts them to float32. Raises
+    InvalidArgument that names the index of the first bad point, as the caller counts.
     """
     columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
