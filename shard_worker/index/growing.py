@@ -37,13 +37,17 @@ _MANY_ROWS = 1_024
 
 
 class GrowingSegment:
-    """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows."""
+    """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows.
 
-    def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds) -> None:
+    maps_unused: memory that is mapped and not touched counts nowhere, so that room may be mapped before it is needed.
+    """
+
+    def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds, maps_unused: bool = False) -> None:
         self.key = key
         self.dead = 0
         self.state = SegmentState.GROWING
         self._capacity = capacity
+        self._maps_whole = maps_unused and 4 * dim * capacity >= OWN_MAPPING_BYTES
         self._count = 0
         self._reach = 0.0
         self._string_bytes = 0
@@ -161,8 +165,7 @@ class GrowingSegment:
 
     def _vector_rows(self, size: int) -> int:
         """Return for how many rows the array of vectors is made when `size` rows are needed."""
-        row_bytes = self._vectors.shape[1] * self._vectors.itemsize
-        return self._capacity if size > _MANY_ROWS and self._capacity * row_bytes >= OWN_MAPPING_BYTES else size
+        return self._capacity if self._maps_whole and size > _MANY_ROWS else size
 
     def _enlarged(self, array: npt.NDArray[Scalar], size: int) -> npt.NDArray[Scalar]:
         longer: npt.NDArray[Scalar] = np.empty((size, *array.shape[1:]), dtype=array.dtype)

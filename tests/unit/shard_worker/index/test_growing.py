@@ -14,8 +14,8 @@ WIDE = OWN_MAPPING_BYTES // (4 * CAPACITY) + 1
 """A dimension with which a full segment is worth a mapping of its own."""
 
 
-def grown(dim: int, rows: int = 0) -> GrowingSegment:
-    segment = GrowingSegment(key=1, dim=dim, capacity=CAPACITY, bounds=PayloadBounds())
+def grown(dim: int, rows: int = 0, *, maps_unused: bool = True) -> GrowingSegment:
+    segment = GrowingSegment(key=1, dim=dim, capacity=CAPACITY, bounds=PayloadBounds(), maps_unused=maps_unused)
     append(segment, rows)
     return segment
 
@@ -56,8 +56,9 @@ def test_wide_vectors_are_copied_only_while_they_are_few() -> None:
     assert np.shares_memory(before, segment.part().vectors)
 
 
-def test_narrow_vectors_take_no_more_than_what_is_reserved() -> None:
-    segment = grown(3, 2_000)
+@pytest.mark.parametrize(("dim", "maps_unused"), [(3, True), (WIDE, False)])
+def test_other_vectors_take_no_more_than_what_is_reserved(dim: int, maps_unused: bool) -> None:
+    segment = grown(dim, 2_000, maps_unused=maps_unused)
     base = segment.part().vectors.base
     assert base is not None
     assert len(base) == segment.size().reserved
