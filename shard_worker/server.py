@@ -40,7 +40,7 @@ from shoal.shard_worker.resources.allocator import settle_allocator
 from shoal.shard_worker.resources.builders import Runner, builder_of
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.open_stores import OpenStores
-from shoal.shard_worker.resources.os_limits import memory_limits, raised_file_limit
+from shoal.shard_worker.resources.os_limits import may_map_unused, memory_limits, raised_file_limit
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.rpc.peers import GrpcPeers
 from shoal.shard_worker.rpc.replication_service import ReplicationServicer
@@ -212,6 +212,7 @@ class WorkerRole:
             readers=self._readers,
             hot_filters=self._hot_filters,
             flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
+            maps_unused=may_map_unused(),
         )
         swaps = ConfigSwaps(store=self._store, keys=self._keys, me=folder.worker_id)
         peers = GrpcPeers(swaps=swaps, message_bytes=self._internal_bytes)

@@ -64,7 +64,7 @@ class ReplicaIndex:
     """Segments of one replica.
 
     index: as in CollectionSpec; growing_rows: bound of the growing segment; flat_rows: see SealedForm; bounds: of the
-    index over payloads.
+    index over payloads; maps_unused: see GrowingSegment.
     """
 
     def __init__(
@@ -76,9 +76,10 @@ class ReplicaIndex:
         growing_rows: int = 10_000,
         flat_rows: int = FLAT_ROWS,
         bounds: PayloadBounds = DEFAULT_BOUNDS,
+        maps_unused: bool = False,
     ) -> None:
         self._form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim), flat_rows=flat_rows)
-        self._capacity, self._bounds = growing_rows, bounds
+        self._capacity, self._bounds, self._maps_unused = growing_rows, bounds, maps_unused
         self._applied = 0
         self._job: BuildJob | None = None
         self._settled: tuple[Segment, ...] = ()
@@ -345,7 +346,9 @@ class ReplicaIndex:
             raise Internal("the build job is not the running one")
 
     def _new_growing(self) -> GrowingSegment:
-        return GrowingSegment(key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds)
+        return GrowingSegment(
+            key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds, maps_unused=self._maps_unused
+        )
 
     def _settle(self, segment: SealedSegment, name: str) -> None:
         segment.key = next(_keys)

@@ -61,7 +61,7 @@ class EngineSettings:
     growing_rows: bound of the growing segment; checkpoint_bytes: of applied state since the last checkpoint, at which
     the next one is due; retained_bytes: of the log kept for members that catch up; readers: connections for reads, more
     than reading threads, so that the event loop never waits for one; flushed: see LogSettings; payload_bounds: of the
-    index over payloads; hot_filters: shared by the replicas of a worker.
+    index over payloads; hot_filters: shared by the replicas of a worker; maps_unused: see GrowingSegment.
     """
 
     growing_rows: int = 10_000
@@ -72,6 +72,7 @@ class EngineSettings:
     flushed: Measure = unmeasured
     payload_bounds: PayloadBounds = DEFAULT_BOUNDS
     hot_filters: HotFilters = field(default_factory=HotFilters)
+    maps_unused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +137,12 @@ class Engine:
             store.close()
             raise
         index = ReplicaIndex(
-            dim=spec.dim, metric=spec.metric, index=spec.index, growing_rows=settings.growing_rows, bounds=settings.payload_bounds
+            dim=spec.dim,
+            metric=spec.metric,
+            index=spec.index,
+            growing_rows=settings.growing_rows,
+            bounds=settings.payload_bounds,
+            maps_unused=settings.maps_unused,
         )
         reading = ReplicaReading(
             shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters

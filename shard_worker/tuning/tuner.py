@@ -165,10 +165,12 @@ class Tuner:
         self._coming.add(name)
         await self._measure_gently(part, name, bool, max(BRIEF_S, BRIEF_SHARE * build_s))
 
-    async def _measure_gently(self, part: SegmentView, name: str, withdrawn: Callable[[], bool], brief_s: float) -> None:
+    async def _measure_gently(
+        self, part: SegmentView, name: str, withdrawn: Callable[[], bool], brief_s: float, *, beside_builds: bool = False
+    ) -> None:
         """Measure briefly. A failure is logged, and the segment rests."""
         try:
-            self._unsaved |= await self._measure(part, name, withdrawn, brief_s=brief_s) is not None
+            self._unsaved |= await self._measure(part, name, withdrawn, brief_s=brief_s, beside_builds=beside_builds) is not None
         except Exception as error:
             self._rest(name, f"{type(error).__name__}: {error}")
 
@@ -205,7 +207,8 @@ class Tuner:
     async def measure_pending(self, timeout_s: float) -> None:
         """Measure now, with what queries there are, each segment that is searched with more effort than necessary.
 
-        What is not measured in time, or fails, is measured in the background.
+        It runs on one core beside the builds of other replicas, on all cores if nothing is built. What is not measured
+        in time, or fails, is measured in the background.
         """
         await self._load()
         parts = {part.name: part for part in _measurable(self._reading.view())}
@@ -214,7 +217,8 @@ class Tuner:
         with contextlib.suppress(TimeoutError):
             async with self._claimed(pending, timeout_s) as withdrawn:
                 for part in pending:
-                    await self._measure_gently(part, part.name, withdrawn, PENDING_S)
+                    beside_builds = self._pools.builds_running > 0
+                    await self._measure_gently(part, part.name, withdrawn, PENDING_S, beside_builds=beside_builds)
 
     @contextlib.asynccontextmanager
     async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
@@ -360,11 +364,12 @@ class Tuner:
         aside: bool = False,
         urgent: bool = False,
         brief_s: float | None = None,
+        beside_builds: bool = False,
     ) -> Tuning | None:
         """Measure a segment and let searches use the result; None when it was stopped.
 
         aside: on one core and, unless urgent, resting while there are searches. urgent: on few queries. brief_s: on few
-        queries, for about brief_s at most.
+        queries, for about brief_s at most. beside_builds: in the thread that does not wait for builds, on one core.
         """
         asked, brief = self._queries.asked, urgent or brief_s is not None
         size = BRIEF_SAMPLE if brief else SAMPLE
@@ -386,7 +391,8 @@ class Tuner:
                 rests.take(self._searched_s)
             return self._stop.is_set() or self._pools.stopping.is_set() or withdrawn()
 
-        found = await (self._pools.measure if urgent else self._pools.build)(partial(measurement.carry_out, stopped, rests), self._stop)
+        run = self._pools.measure if urgent or beside_builds else self._pools.build
+        found = await run(partial(measurement.carry_out, stopped, rests), self._stop)
         if found is None:
             return None
         tuning, took_s = found.tuning, found.took_s
