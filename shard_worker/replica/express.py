@@ -17,7 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.deadline import Deadline
 from shoal.core.ids import Seq, Term
 from shoal.core.points import Matrix, StoredColumns
-from shoal.core.shard_calls import Consistency, RecallTarget, ShardsSearch
+from shoal.core.shard_calls import Breadth, Consistency, ShardsSearch
 from shoal.core.topk import HitColumns, concat_hits
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.shard_worker.index.search.ask import ViewOutdated
@@ -63,7 +63,7 @@ def prepared_search(replicas: Sequence[Replica], call: ShardsSearch, queries: Ma
 
 
 def _lone(views: Sequence[SearchedView], call: ShardsSearch, queries: Matrix, metric: Metric) -> LoneQuery | None:
-    if len(queries) != 1 or call.radius is not None or len(call.groups) != 1 or type(call.accuracy) is not RecallTarget:
+    if len(queries) != 1 or call.radius is not None or len(call.groups) != 1 or isinstance(call.accuracy, Breadth):
         return None
     (group,) = call.groups
     return None if group.filter is not None or group.queries is not None else lone_query(views, group.k, call.accuracy, metric)

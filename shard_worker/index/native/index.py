@@ -279,22 +279,23 @@ class _Owned:
         self.__array_interface__ = {"data": (address, True), "shape": shape, "typestr": "<f4", "version": 3}
 
 
-def squared_distances(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+def squared_distances(query: npt.NDArray[np.float32], rows: Matrix, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
     """Return the squared distances of rows (n, dim) from query (dim,), both contiguous. (n,).
 
-    The relative error of each is at most about dim roundings.
+    The relative error of each is at most about dim roundings. out: (n,) contiguous, where to put them.
     """
-    return _one_by_one(faiss.fvec_L2sqr_ny, query, rows)
+    return _one_by_one(faiss.fvec_L2sqr_ny, query, rows, out)
 
 
-def inner_products(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
-    """Return the inner products of rows (n, dim) with query (dim,), both contiguous. (n,)."""
-    return _one_by_one(faiss.fvec_inner_products_ny, query, rows)
+def inner_products(query: npt.NDArray[np.float32], rows: Matrix, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+    """Return the inner products of rows (n, dim) with query (dim,), both contiguous. (n,). out: as above."""
+    return _one_by_one(faiss.fvec_inner_products_ny, query, rows, out)
 
 
-def _one_by_one(kernel: Any, query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+def _one_by_one(kernel: Any, query: npt.NDArray[np.float32], rows: Matrix, out: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
     count, dim = rows.shape
-    out: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
+    if out is None:
+        out = np.empty(count, dtype=np.float32)
     pointer = faiss.swig_ptr
     kernel(pointer(out), pointer(query), pointer(rows), dim, count)
     return out
