@@ -15,6 +15,9 @@ TESTERS ?= 3
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
+# Python keeps what it compiled. Otherwise each of the hundreds of processes that tests start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control kill-matrix \
 	chaos simulate simulate-mutations
 
