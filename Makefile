@@ -15,8 +15,11 @@ TESTERS ?= 3
 # An etcd that set-up fetched lies in .venv/bin; a user's own etcd comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
+# Python keeps what it compiled. Otherwise each of the hundreds of processes that tests start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control kill-matrix \
-	chaos simulate simulate-mutations
+	chaos compiled simulate simulate-mutations
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
@@ -47,8 +50,14 @@ demo: $(STAMP)
 up: $(STAMP)
 	@exec $(BIN)/shoal up --data shoal-data --port $(PORT) --workers $(WORKERS)
 
-test: lint
+test: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint compiled
 	@$(BIN)/pytest --numprocesses=$(TESTERS) --dist=loadfile --durations=25
+
+# Imports every test once, beside lint. On a new checkout, each process of the tests would else compile all of them. An
+# import that fails is told by the run after it.
+compiled: $(STAMP)
+	@$(BIN)/pytest --collect-only -qq -p no:xdist > /dev/null || true
 
 test-long: lint
 	SHOAL_TESTS=long $(BIN)/pytest

@@ -438,7 +438,7 @@ async def _router(whole: ClusterMap) -> float:
     """Return what a change costs a router, in microseconds."""
     history, view = _History(whole), MapView()
     view.publish(history.map)
-    parts = (UnderWay(), Traffic(clock=boot_s), Workers(connect=lambda address: cast(Any, SimpleNamespace(address=address))))
+    parts = (UnderWay(), Traffic(clock=boot_s), Workers(connect=lambda worker: cast(Any, SimpleNamespace(address=worker.address))))
     for worker in whole.workers:
         parts[2].service(whole, worker)
     tending = asyncio.create_task(tend(parts, view))

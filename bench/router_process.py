@@ -35,7 +35,7 @@ def separate_router(data: Path, log: Path) -> Iterator[RouterProcess]:
     ports = json.loads(ClusterFolder.at(str(data)).etcd_ports.read_text(encoding="ascii"))
     port = free_port()
     command = [*DYING_WITH_US, str(os.getpid()), sys.executable, "-P", "-m", "shoal.router"]
-    command += [f"--etcd=127.0.0.1:{_client_port(ports)}", "--host=127.0.0.1", f"--port={port}"]
+    command += [f"--etcd=127.0.0.1:{_client_port(ports)}", "--host=127.0.0.1", f"--port={port}", "--http-port=-1"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     with terminated(process):

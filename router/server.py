@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
@@ -14,9 +15,10 @@ from shoal.router.cluster.view import MapView
 from shoal.router.cluster.workers import Tended, Workers, tend
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
+from shoal.router.rpc.leader import GrpcLeader
 from shoal.router.rpc.points_service import PointsService
+from shoal.router.rpc.remote_worker import connect_worker
 from shoal.router.rpc.search_service import SearchService
-from shoal.router.rpc.transport import GrpcLeader, connect_worker
 from shoal.router.settings import RouterSettings
 from shoal.router.shards.metrics import ShardCallMeter, gather
 from shoal.router.wiring import Router, make_router
@@ -68,7 +70,7 @@ class RouterRole:
         self._keys = Keys(settings.cluster_name)
         self._store = store or EtcdStore(etcd_settings(settings))
         self._conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
-        self._workers = Workers(connect=lambda address: connect_worker(address, settings.message_bytes, self._conversions), local=local)
+        self._workers = Workers(connect=lambda worker: connect_worker(worker, settings.message_bytes, self._conversions), local=local)
         self._leader = GrpcLeader(settings.message_bytes)
         self._view = MapView()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
@@ -116,7 +118,10 @@ class RouterRole:
         settings = self._settings
         router = self._router()
         self._tended = router.tended
-        table = call_table(public_calls(router, settings), metrics=self._metrics, interceptors=self._interceptors)
+        calls = public_calls(router, settings)
+        if not self._workers.here:
+            calls = without_doors(calls)
+        table = call_table(calls, metrics=self._metrics, interceptors=self._interceptors)
         announced = ""
         if settings.http_port:
             self._http = HttpServer(
@@ -169,6 +174,13 @@ class RouterRole:
     def _on_change(self) -> None:
         if self._observer.listed:
             self._view.publish(self._observer.map)
+
+
+def without_doors(calls: Iterable[UnaryCall]) -> tuple[UnaryCall, ...]:
+    """Return the calls without their synchronous doors, which answer only where a worker of this process has the
+    shards. Elsewhere they would read every request for nothing.
+    """
+    return tuple(dataclasses.replace(each, at_once=None) for each in calls)
 
 
 def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, ...]:

@@ -70,7 +70,7 @@ def make_router(
             view=view,
             finder=finder,
             scatter=scatter,
-            express=Express(view=view, workers=workers, traffic=traffic, meter=meter),
+            express=Express(view=view, workers=workers, traffic=traffic, limits=limits, meter=meter),
             searches=searches,
             conversions=conversions,
             clock=clock,

@@ -11,14 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shoal.core.addresses import split
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import Internal
-from shoal.core.file_budget import FileBudget, file_budget, low_limit_words
-from shoal.core.ids import ClusterId, Revision, WorkerId
+from shoal.core.file_budget import FileBudget, file_budget, http_connections, low_limit_words
+from shoal.core.ids import ClusterId, Revision, ShardId, WorkerId
 from shoal.core.memory_budget import memory_budget
 from shoal.core.sizing import FILES_AT_REST, replica_files
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
+from shoal.runtime.http.limits import HttpLimits
+from shoal.runtime.http.server import HttpServer
 from shoal.runtime.interceptors import call_table
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
@@ -37,7 +40,7 @@ from shoal.shard_worker.resources.allocator import settle_allocator
 from shoal.shard_worker.resources.builders import Runner, builder_of
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.open_stores import OpenStores
-from shoal.shard_worker.resources.os_limits import memory_limits, raised_file_limit
+from shoal.shard_worker.resources.os_limits import may_map_unused, memory_limits, raised_file_limit
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.rpc.peers import GrpcPeers
 from shoal.shard_worker.rpc.replication_service import ReplicationServicer
@@ -56,8 +59,6 @@ log = logging.getLogger("shoal.worker")
 
 SPACE_EVERY_S = 0.2
 """Short, since the check is cheap: a fast import must meet the limit before it fills a small disk."""
-
-TICK_S = 0.1
 
 INTERNAL_FACTOR = 2
 """Internal messages may be this many times as large as public ones: a record carries a public message and more."""
@@ -101,6 +102,8 @@ class WorkerRole:
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=self._internal_bytes)
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
+        self._http: HttpServer | None = None
+        self._incarnation = str(uuid.uuid4())
         self._disk_used: float | None = None
         self._changed = ChangeSignal()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
@@ -117,29 +120,27 @@ class WorkerRole:
     async def start(self) -> None:
         """Wait for the cluster, lock the folder, listen, register. Raises PreconditionFailed, DataLoss, Unavailable."""
         search_thread_init()
-        self.host.files = _file_budget(self._readers)
+        self.host.files = _file_budget(self._readers, http=self._settings.http_port != 0)
         self.metrics.start()
         observing = asyncio.create_task(self._observer.run())
         self._tasks.append(observing)
         cluster = await self._cluster(observing)
         folder = await asyncio.to_thread(self._lock_folder, cluster)
         source = SnapshotSource(host=self.host, folder=folder.path, bytes_per_s=self._settings.snapshot_bytes_per_s)
-        services = WorkerServicer(self.host, self._pools.conversions), ReplicationServicer(self.host, source)
-        self._server.add(call_table((call for each in services for call in each.calls()), metrics=self.metrics))
         try:
-            address = await self._server.start()
+            address, http_port = await self._serve(source)
         except BaseException:
             folder.close()
             raise
-        self._parts = parts = self._wire(folder, address, source)
+        self._parts = parts = self._wire(folder, address, http_port, source)
         self.metrics.gather(GATHERED, lambda: self._samples(parts))
-        log.info(event("worker_started", worker=folder.worker_id, address=address, data=folder.path))
+        log.info(event("worker_started", worker=folder.worker_id, address=address, http_port=http_port or "none", data=folder.path))
         self._tasks += [
             asyncio.create_task(self._parts.membership.run()),
             asyncio.create_task(self._parts.assignments.run()),
             asyncio.create_task(self._parts.stores.run()),
             asyncio.create_task(self._watch_space(self._parts)),
-            asyncio.create_task(self._tick()),
+            asyncio.create_task(self._pools.ticks.run()),
         ]
         self._on_change()
 
@@ -155,7 +156,7 @@ class WorkerRole:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.stop(GRACE_S)
+        await asyncio.gather(*(each.stop(GRACE_S) for each in (self._server, self._http) if each is not None))
         if self._parts is not None:
             await self._parts.membership.close()
             await self._parts.assignments.close()
@@ -167,12 +168,35 @@ class WorkerRole:
         await self._store.close()
         await asyncio.to_thread(self.metrics.stop)
 
-    def _wire(self, folder: WorkerFolder, address: str, source: SnapshotSource) -> _Parts:
+    async def _serve(self, source: SnapshotSource) -> tuple[str, int]:
+        """Listen. Returns host:port for gRPC, and the port for the same calls of routers by HTTP, 0 without one.
+
+        Replication and snapshots are for gRPC only.
+        """
+        worker = call_table(WorkerServicer(self.host, self._pools.conversions).calls(), metrics=self.metrics)
+        self._server.add(worker)
+        self._server.add(call_table(ReplicationServicer(self.host, source).calls(), metrics=self.metrics))
+        address, http_port = await self._server.start(), 0
+        if self._settings.http_port:
+            self._http = HttpServer(
+                host=self._settings.host,
+                port=max(self._settings.http_port, 0),
+                table=worker,
+                limits=HttpLimits(message_bytes=self._internal_bytes, connections=http_connections(self.host.files.limit)),
+                role="worker",
+                metrics=self.metrics,
+                server_id=self._incarnation,
+            )
+            _, http_port = split(await self._http.start())
+        return address, http_port
+
+    def _wire(self, folder: WorkerFolder, address: str, http_port: int, source: SnapshotSource) -> _Parts:
         settings = self._settings
         me = WorkerEntry(
             id=folder.worker_id,
             address=address,
-            incarnation=str(uuid.uuid4()),
+            http_port=http_port,
+            incarnation=self._incarnation,
             pid=os.getpid(),
             node=settings.node or socket.gethostname(),
             zone=settings.zone,
@@ -188,6 +212,7 @@ class WorkerRole:
             readers=self._readers,
             hot_filters=self._hot_filters,
             flushed=self.metrics.measure(LOG_FLUSH_SECONDS),
+            maps_unused=may_map_unused(),
         )
         swaps = ConfigSwaps(store=self._store, keys=self._keys, me=folder.worker_id)
         peers = GrpcPeers(swaps=swaps, message_bytes=self._internal_bytes)
@@ -200,7 +225,7 @@ class WorkerRole:
             stores=stores,
             lease_held=membership.held_now,
             peers=peers,
-            changed=self._wake_assignments,
+            changed=self._look_at,
         )
         assignments = Assignments(
             host=self.host,
@@ -213,16 +238,9 @@ class WorkerRole:
         )
         return _Parts(folder=folder, membership=membership, assignments=assignments, stores=stores, peers=peers, source=source)
 
-    def _wake_assignments(self) -> None:
+    def _look_at(self, shard: ShardId) -> None:
         if self._parts is not None:
-            self._parts.assignments.wake()
-
-    async def _tick(self) -> None:
-        """Call tick of every open replica, again and again."""
-        while True:
-            for replica in list(self.host.open.values()):
-                replica.tick()
-            await asyncio.sleep(TICK_S)
+            self._parts.assignments.look_at(shard)
 
     def _samples(self, parts: _Parts) -> Iterable[Sample]:
         yield from shard_samples(self.host)
@@ -271,7 +289,10 @@ class WorkerRole:
             if type(state) is not type(before):
                 log.warning(event("disk_space", state=type(state).__name__.lower()))
             parts.assignments.tell_space(state.reason if isinstance(state, Full) else None)
-            await self._server.set_serving(parts.membership.registration != 0)
+            serves = parts.membership.registration != 0
+            await self._server.set_serving(serves)
+            if self._http is not None:
+                self._http.set_serving(serves)
             await parts.source.forget_silent()
             await asyncio.sleep(SPACE_EVERY_S)
 
@@ -285,8 +306,10 @@ def _memory_account(settings: WorkerSettings) -> WorkerMemory:
     return WorkerMemory(budget.budget_bytes)
 
 
-def _file_budget(readers: int) -> FileBudget:
-    budget = file_budget(raised_file_limit(), at_rest=FILES_AT_REST, in_use=replica_files(readers))
+def _file_budget(readers: int, *, http: bool) -> FileBudget:
+    found = raised_file_limit()
+    connections = http_connections(found.limit) if http else 0
+    budget = file_budget(found, at_rest=FILES_AT_REST, in_use=replica_files(readers), connections=connections)
     log.info(event("open_files", limit=budget.limit, replicas=budget.replicas, in_use_at_once=budget.open_at_once))
     words = low_limit_words(budget.limit)
     if words:

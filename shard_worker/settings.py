@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.runtime.role_settings import RoleSettings
+from shoal.runtime.role_settings import ANY_PORT, RoleSettings, check_http_port
 from shoal.runtime.settings import setting
 
 BUILDS = ("here", "ray")
@@ -23,6 +23,7 @@ class WorkerSettings(RoleSettings):
     """A shard worker: holds replicas of shards in one data folder."""
 
     data: str = setting("shoal-worker", "data folder of this worker; its identity lives there", variable="SHOAL_DATA_FOLDER")
+    http_port: int = setting(ANY_PORT, "port for the searches and writes of routers by HTTP/1.1; -1 is any free one, 0 is none")
     node: str = setting("", "name of the machine, for people; empty for its host name")
     zone: str = setting("", "failure zone of the machine")
     lease_ttl_s: int = setting(5, "seconds after which a dead worker is noticed")
@@ -40,6 +41,7 @@ class WorkerSettings(RoleSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_http_port(self.http_port, self.port)
         for name in ("lease_ttl_s", "growing_rows", "log_file_bytes", "search_threads", "build_threads", "snapshot_bytes_per_s"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}, it must be at least 1", ErrorDetails(field=name))

@@ -67,6 +67,15 @@ def run(settings: LocalSettings, stop: StopSignals) -> None:
         terminal.say("stopped")
 
 
+def ready_line(address: str, http_port: int) -> str:
+    """Return the line that says that the cluster serves. address: of the router for clients.
+
+    http_port: as the router's settings name it. If there is none, or only a log knows it, the line does not name it.
+    """
+    over_http = f"  http://{address.rpartition(':')[0]}:{http_port}" if http_port > 0 else ""
+    return f"ready  {address}{over_http}"
+
+
 class LocalCluster:
     """One run of a cluster. The given stack ends all started parts, in reverse order."""
 
@@ -95,13 +104,8 @@ class LocalCluster:
         supervisor = self._supervisor(plans)
         if self._await_ready(supervisor, address, endpoints):
             supervisor.settled()
-            self._say(f"ready  {address}{self._http_words(address)}")
+            self._say(ready_line(address, self._settings.router_http_port))
             self._serve(supervisor)
-
-    def _http_words(self, address: str) -> str:
-        """Return the address of the HTTP port, for the line `ready`; "" if there is none, or only a log knows it."""
-        port = self._settings.router_http_port
-        return f"  http://{address.rsplit(':', 1)[0]}:{port}" if port > 0 else ""
 
     def _check_metrics(self) -> None:
         """Switch metrics off, with a warning, if prometheus-client is not installed."""

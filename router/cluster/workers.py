@@ -7,13 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from shoal.core.cluster_map import ClusterMap
+from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.errors import Unavailable
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
 from shoal.router.cluster.view import ClusterView
 
 _TEND_EVERY_S = 60.0
+
+_Place = tuple[WorkerId, str, int, str]
+"""A process that a connection leads to: worker, address, HTTP port and incarnation."""
 
 
 class WorkerConnection(ShardService, Protocol):
@@ -25,16 +28,16 @@ class WorkerConnection(ShardService, Protocol):
 
 
 class Workers:
-    """One ShardService for each worker. connect: makes a connection to an address, without waiting for it.
+    """One ShardService for each worker. connect: makes a connection to a worker, without waiting for it.
 
     local, here: the workers of this process.
     """
 
-    def __init__(self, *, connect: Callable[[str], WorkerConnection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
+    def __init__(self, *, connect: Callable[[WorkerEntry], WorkerConnection], local: Mapping[WorkerId, ShardService] | None = None) -> None:
         self._connect = connect
         self._local = local or {}
         self.here = frozenset(self._local)
-        self._connections: dict[tuple[WorkerId, str], WorkerConnection] = {}
+        self._connections: dict[_Place, WorkerConnection] = {}
 
     def service(self, cluster: ClusterMap, worker: WorkerId) -> ShardService:
         """Return the service of a worker.
@@ -47,15 +50,15 @@ class Workers:
         entry = cluster.workers.get(worker)
         if entry is None:
             raise Unavailable(f"worker {worker} is down")
-        place = (worker, entry.address)
+        place = _place(entry)
         known = self._connections.get(place)
         if known is None:
-            known = self._connections[place] = self._connect(entry.address)
+            known = self._connections[place] = self._connect(entry)
         return known
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Close the connections to workers that have left the map or moved."""
-        gone = [place for place in self._connections if _address(cluster, place[0]) != place[1]]
+        """Close the connections to workers that have left the map or moved, and to processes that were replaced."""
+        gone = [place for place in self._connections if _place_of(cluster, place[0]) != place]
         for connection in [self._connections.pop(place) for place in gone]:
             await connection.close()
 
@@ -84,6 +87,10 @@ async def tend(all_tended: Sequence[Tended], view: ClusterView) -> None:
         await view.wait_for_change(seen, _TEND_EVERY_S)
 
 
-def _address(cluster: ClusterMap, worker: WorkerId) -> str | None:
+def _place(entry: WorkerEntry) -> _Place:
+    return entry.id, entry.address, entry.http_port, entry.incarnation
+
+
+def _place_of(cluster: ClusterMap, worker: WorkerId) -> _Place | None:
     entry = cluster.workers.get(worker)
-    return entry.address if entry else None
+    return None if entry is None else _place(entry)

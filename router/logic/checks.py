@@ -96,23 +96,29 @@ def check_tune(request: TuneCollection, spec: CollectionSpec, limits: Limits) ->
         check_nonzero(queries, field="queries")
 
 
-def is_plainly_valid(question: Search, spec: CollectionSpec, limits: Limits) -> bool:
-    """Return whether check_search certainly accepts a search. Fast, and False for all that needs a closer look: several
-    groups, a given breadth, a radius, a filter that exceeds a bound, vectors whose squares overflow.
+def is_plain_form(question: Search, spec: CollectionSpec, limits: Limits) -> bool:
+    """Return whether check_search certainly accepts a search with plain queries, see are_plain. Only the shape of its
+    own queries counts. False for all that needs a closer look: several groups, a given breadth, a radius, a filter that
+    exceeds a bound.
     """
-    queries, groups, accuracy = question.queries, question.groups, question.accuracy
-    count, group = len(queries), groups[0]
-    if len(groups) != 1 or group.queries is not None or not 0 < count <= limits.batch_queries or queries.shape[1] != spec.dim:
+    groups, accuracy, (count, dim) = question.groups, question.accuracy, question.queries.shape
+    group = groups[0]
+    if len(groups) != 1 or group.queries is not None or not 0 < count <= limits.batch_queries or dim != spec.dim:
         return False
     if not 0 < group.k <= limits.k or count * group.k > limits.batch_hits or question.radius is not None:
         return False
     if not (accuracy is None or isinstance(accuracy, Exact) or (isinstance(accuracy, RecallTarget) and 0.0 < accuracy.recall <= 1.0)):
         return False
-    if group.filter is not None and not _is_within(group.filter, limits):
-        return False
+    return group.filter is None or _is_within(group.filter, limits)
+
+
+def are_plain(queries: Matrix, metric: Metric) -> bool:
+    """Return whether queries (n, dim) are certainly finite, and under cosine not zero. False for vectors whose squares
+    overflow, and for a batch under cosine.
+    """
     # A finite sum of squares proves that there is no NaN or infinity, a positive one of one query that it is not zero.
     square = float(np.vdot(queries, queries))
-    return square < math.inf and (spec.metric is not Metric.COSINE or (count == 1 and square > 0.0))
+    return square < math.inf and (metric is not Metric.COSINE or (len(queries) == 1 and square > 0.0))
 
 
 def check_groups(groups: Sequence[QueryGroup], queries: int, limits: Limits, turn: Turn = FREE) -> None:

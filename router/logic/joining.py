@@ -94,12 +94,12 @@ def taken_apart(covered: Covered[ShardsFound], sizes: Sequence[int]) -> list[Cov
     """Return the outcome of each search, from that of all. sizes: queries of each search, in the order of `joined`."""
     ends = np.cumsum(sizes).tolist()
     return [
-        Covered(parts=tuple(ShardsFound(hits=_of_queries(part.hits, end - size, end)) for part in covered.parts), missed=covered.missed)
+        Covered(parts=tuple(ShardsFound(hits=hits_of_queries(part.hits, end - size, end)) for part in covered.parts), missed=covered.missed)
         for size, end in zip(sizes, ends, strict=True)
     ]
 
 
-def _of_queries(hits: HitColumns, start: int, end: int) -> HitColumns:
+def hits_of_queries(hits: HitColumns, start: int, end: int) -> HitColumns:
     """Return the hits of the queries start to end - 1."""
     before, counts = int(hits.counts[:start].sum()), hits.counts[start:end]
     mine = slice(before, before + int(counts.sum()))

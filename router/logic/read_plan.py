@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
-from shoal.core.ids import ReplicaId, Seq, ShardId, WorkerId
+from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, WorkerId
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search
 from shoal.core.shard_calls import ReadTerms, RecallTarget, ShardCount, ShardGet, ShardScroll, ShardsSearch
 from shoal.core.shard_config import ShardConfig, ShardEntry
@@ -16,7 +17,12 @@ from shoal.router.logic.write_plan import ShardPart
 
 def shards_of(collection: Collection) -> tuple[ShardId, ...]:
     """Return every shard of a collection, placed or not."""
-    return tuple(ShardId(collection.id, number) for number in range(collection.spec.shards))
+    return _shards(collection.id, collection.spec.shards)
+
+
+@lru_cache(maxsize=1_024)
+def _shards(collection: CollectionId, count: int) -> tuple[ShardId, ...]:
+    return tuple(ShardId(collection, number) for number in range(count))
 
 
 def shard_name(collection: Collection, number: int) -> str:

@@ -14,7 +14,7 @@ from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.router.logic.read_plan import shard_entry, shard_name
 from shoal.router.logic.replica_choice import homes_of, may_read
-from shoal.router.logic.shard_groups import ShardChoices, ShardHomes
+from shoal.router.logic.shard_groups import ShardChoices, ShardGroup, ShardHomes, grouped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class ShardPlaces:
 
     only: those with one live replica that may answer; several: those with more; failed: those without one, and why;
     entries: configurations of the shards that are placed; homes: live workers of the replicas of `several`; workers:
-    those, and the workers of `only`.
+    those, and the workers of `only`; groups: of all shards, if every one is in `only`, else None.
     """
 
     entries: Mapping[int, ShardEntry]
@@ -32,6 +32,7 @@ class ShardPlaces:
     failed: Mapping[int, ShoalError]
     homes: frozenset[WorkerId]
     workers: frozenset[WorkerId]
+    groups: tuple[ShardGroup, ...] | None
 
 
 def places_of(seen: ClusterMap, collection: Collection, consistency: Consistency, live: Container[WorkerId]) -> ShardPlaces:
@@ -56,7 +57,15 @@ def places_of(seen: ClusterMap, collection: Collection, consistency: Consistency
         else:
             failed[number] = nobody_may_answer(entry.config, consistency, shard_name(collection, number))
     workers = homes.union(each.first.worker for each in only.values())
-    return ShardPlaces(entries=entries, only=only, several=several, failed=failed, homes=frozenset(homes), workers=frozenset(workers))
+    return ShardPlaces(
+        entries=entries,
+        only=only,
+        several=several,
+        failed=failed,
+        homes=frozenset(homes),
+        workers=frozenset(workers),
+        groups=None if several or failed else grouped(only.values()),
+    )
 
 
 def nobody_may_answer(config: ShardConfig, consistency: Consistency, name: str) -> Unavailable:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from shoal.core.errors import InvalidArgument
 from shoal.core.limits import Limits
 from shoal.core.replies import Found
 from shoal.core.topk import MANY_HITS
@@ -16,11 +15,13 @@ from shoal.router.verbs.reads import FEWER_HITS, Reads
 from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
 from shoal.wire.filters import has_long_filters
+from shoal.wire.search_bytes import bytes_of_hits
+from shoal.wire.search_forms import SearchForms
 from shoal.wire.searches import found_to_message, search_from_message
 from shoal.wire.services import SEARCH
 
 AT_ONCE_BYTES = 64 * 1024
-"""Queries with more bytes are a batch that takes too long for the event loop. It is not converted for nothing."""
+"""A search with more bytes is a batch that takes too long for the event loop. It is not converted for nothing."""
 
 
 class SearchService:
@@ -29,6 +30,7 @@ class SearchService:
     def __init__(self, *, reads: Reads, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
         """conversions: pool that reads requests with long filters, and makes large answers."""
         self._reads, self._limits, self._default_timeout_s, self._conversions = reads, limits, default_timeout_s, conversions
+        self._forms = SearchForms(AT_ONCE_BYTES)
 
     async def Search(self, request: Any, context: CallContext) -> Any:
         """Return the best points for each query."""
@@ -39,25 +41,20 @@ class SearchService:
         deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(found.hits) > MANY_HITS
         return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller), deadline, long=many)
 
-    def search_at_once(self, request: Any, context: CallContext) -> Any | None:
+    def search_at_once(self, request: bytes, context: CallContext) -> bytes | None:
         """Return the answer of a search that waits nowhere; None for every other request, and for one with a fault.
 
-        `Search` answers the others, and raises what is wrong.
+        `Search` answers the others, and raises what is wrong. Nothing waits for a turn here, so the caller does not
+        matter.
         """
-        if ((request.groups or request.HasField("filter")) and has_long_filters(request)) or timeout_of(context, 1.0) <= 0:
+        asked = self._forms.read(request)
+        if asked is None or timeout_of(context, 1.0) <= 0:
             return None
-        if sum([len(leg.vectors.data) for leg in request.legs]) > AT_ONCE_BYTES:
+        hits = self._reads.search_at_once(*asked)
+        if hits is None:
             return None
-        try:
-            # Nothing waits for a turn here, so the caller does not matter.
-            question = search_from_message(request)
-        except InvalidArgument:
-            return None
-        found = self._reads.search_at_once(question)
-        if found is None:
-            return None
-        response = found_to_message(found)
-        return response if response.ByteSize() <= self._limits.message_bytes else None
+        response = bytes_of_hits(hits)
+        return response if len(response) <= self._limits.message_bytes else None
 
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""

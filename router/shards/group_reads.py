@@ -124,9 +124,15 @@ class _GroupSearch:
             seen=seen,
             places=places,
             alone=alone,
-            groups=grouped(self._choices(places, numbers), alone),
+            groups=self._groups(places, numbers, alone),
             failed={number: places.failed[number] for number in numbers if number in places.failed} if places.failed else {},
         )
+
+    def _groups(self, places: ShardPlaces, numbers: Sequence[int], alone: AskedAlone) -> tuple[ShardGroup, ...]:
+        """Return the shards in groups by the worker that is asked first."""
+        if places.groups is not None and len(numbers) == len(places.only) and not (alone.shards or alone.workers):
+            return places.groups
+        return grouped(self._choices(places, numbers), alone)
 
     def _choices(self, places: ShardPlaces, numbers: Sequence[int]) -> list[ShardChoices]:
         """Return the replicas of the shards that have any."""
@@ -155,7 +161,7 @@ class _GroupSearch:
         covered: Covered[ShardsFound] = Covered()
         while True:
             raced = await self._raced(plan, group)
-            covered += Covered(parts=raced.found)
+            covered = Covered(parts=(*covered.parts, *raced.found), missed=covered.missed)
             if not raced.failed:
                 return covered
             if attempt == 0 and group is not None and len(group.shards) > 1:
@@ -236,16 +242,18 @@ class _GroupSearch:
         """Send the search of a group to its worker."""
         reads, entries = self._reads, plan.places.entries
         service = reads.workers.service(plan.seen, group.worker)
-        shards = tuple(entries[each.number].config.shard for each in group.shards)
-        left_s = self._deadline.left_s
+        count, left_s = len(group.shards), self._deadline.left_s
         try:
-            if len(shards) == 1:
-                call = one_shard(service, self._call.of(shards[0]), left_s)
+            if count == 1:
+                call = one_shard(service, self._call.of(entries[group.shards[0].number].config.shard), left_s)
+            elif count == len(self._call.shards):
+                call = service.search_shards(self._call, left_s)
             else:
+                shards = tuple(entries[each.number].config.shard for each in group.shards)
                 call = service.search_shards(dataclasses.replace(self._call, shards=shards), left_s)
             return await reads.under_way.run_while(partial(self._overtaken, plan, group), call)
         except ShoalError as error:
-            if len(shards) > 1 and (isinstance(error, Overtaken) or may_be_answered_alone(error)):
+            if count > 1 and (isinstance(error, Overtaken) or may_be_answered_alone(error)):
                 self._alone |= set(group.numbers)
             if isinstance(error, OlderWorker):
                 reads.is_older(plan.seen, group.worker)

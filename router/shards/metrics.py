@@ -23,7 +23,7 @@ HEDGES_WON = MetricSpec(name="shoal_hedges_won_total", kind="counter", text="Hed
 JOINED_SEARCHES = MetricSpec(
     name="shoal_joined_searches_total",
     kind="counter",
-    text="Searches that came at the same moment as others of the same client and kind, and went to the workers with them.",
+    text="Searches that went to the workers, or ran here, together with others of the same client and kind.",
 )
 BREAKERS_OPENED = MetricSpec(
     name="shoal_breakers_opened_total",

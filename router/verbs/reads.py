@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from shoal.core.collection import Collection, CollectionState
+from shoal.core.collection import Collection
 from shoal.core.deadline import Clock
 from shoal.core.errors import ResourceExhausted, is_passing
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
-from shoal.core.points import StoredColumns, without_repeats
+from shoal.core.points import Matrix, StoredColumns, without_repeats
 from shoal.core.replies import Found, Got, Page
-from shoal.core.requests import Count, Get, ReadAs, Scroll, Search
+from shoal.core.requests import Count, Get, ReadAs, Scroll, Search, SearchForm
 from shoal.core.shard_calls import ShardService, k_of_queries
 from shoal.core.topk import MANY_HITS, HitColumns
 from shoal.core.turns import Asker, Turn
@@ -28,7 +28,6 @@ from shoal.router.logic.checks import (
     check_same_collection,
     check_scroll,
     check_search,
-    is_plainly_valid,
 )
 from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, page_points, smaller_page
 from shoal.router.logic.outcomes import Outcome, parts_of_all, parts_of_some, values_of_all
@@ -80,18 +79,12 @@ class Reads:
         self._express, self._searches = express, searches
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
 
-    def search_at_once(self, question: Search) -> Found | None:
-        """Return the answer of a search that waits nowhere; None for every other search, and for one with a fault.
+    def search_at_once(self, form: SearchForm, queries: Matrix) -> HitColumns | None:
+        """Return the hits of a search that waits nowhere; None for every other search, and for one with a fault.
 
-        The caller then uses `search`, which raises what is wrong. The filters of the question are short.
+        The caller then uses `search`, which raises what is wrong. form: its filters are short; queries: (n, dim).
         """
-        collection = self._view.current.by_name.get(question.collection)
-        if collection is None or collection.state is not CollectionState.ACTIVE:
-            return None
-        if not is_plainly_valid(question, collection.spec, self._limits):
-            return None
-        hits = self._express.at_once(question, collection)
-        return None if hits is None else Found(hits=hits)
+        return self._express.at_once(form, queries)
 
     async def search(self, question: Search, timeout_s: float) -> Found:
         """Return the best points for each query. With allow_partial, the result names shards that cannot answer."""

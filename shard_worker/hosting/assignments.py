@@ -56,6 +56,14 @@ from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
 log = logging.getLogger("shoal.worker.assignments")
 
 LOOK_AGAIN_S = 1.0
+"""Pause before a step that was not done is decided again."""
+
+LOOK_AT_ALL_S = 30.0
+"""Pause between two looks at all shards of this worker.
+
+Whatever may bring a step is told, for the shard that it concerns: this look costs too much to be the way to notice it.
+"""
+
 REOPEN_AFTER_S = 1.0
 """Pause between a failed write without room and opening its replica again.
 
@@ -107,22 +115,29 @@ class Assignments:
         if changed or self._due.are_all(self._membership.registration):
             self._look_soon(*changed)
 
+    def look_at(self, shard: ShardId) -> None:
+        """Look at a shard now: its replica has changed."""
+        self._look_soon(shard)
+
     def wake(self) -> None:
-        """Look at every shard now: the registration or a replica has changed."""
+        """Look at every shard now."""
         self._due.add_all()
         self._news.notify()
 
     async def run(self) -> None:
-        """Decide and act until cancelled. Looks at a shard when it may need a step, and every LOOK_AGAIN_S at all."""
+        """Decide and act until cancelled. Looks at a shard when it may need a step, and every LOOK_AT_ALL_S at all."""
         loop = asyncio.get_running_loop()
-        all_due_at = loop.time() + LOOK_AGAIN_S
+        all_due_at, again_at = loop.time() + LOOK_AT_ALL_S, loop.time() + LOOK_AGAIN_S
         while True:
             heard = self._news.count
             self._look()
-            await self._news.wait(heard, max(0.0, all_due_at - loop.time()))
+            await self._news.wait(heard, max(0.0, min(all_due_at, again_at) - loop.time()))
+            if loop.time() >= again_at:
+                self._due.add_held()
+                again_at = loop.time() + LOOK_AGAIN_S
             if loop.time() >= all_due_at:
                 self._due.add_all()
-                all_due_at = loop.time() + LOOK_AGAIN_S
+                all_due_at = loop.time() + LOOK_AT_ALL_S
 
     def tell_space(self, reason: str | None) -> None:
         """Pass on whether there is room on the disk to every replica. reason: why there is none, else None."""
@@ -131,6 +146,7 @@ class Assignments:
         self._no_space = reason
         for replica in self._host.open.values():
             replica.tell_space(reason)
+        self.wake()
 
     async def close(self) -> None:
         """Let the steps under way end, then close every replica. Call it after `run` has ended.
@@ -155,14 +171,16 @@ class Assignments:
     def _look(self) -> None:
         """Begin the steps of the shards that are due."""
         registration, now = self._membership.registration, asyncio.get_running_loop().time()
-        mine = (self._map.shards.of_worker(self._me), self._host.open, self._host.failed)
-        every = itertools.chain(*mine) if self._due.are_all(registration) else ()
-        due = self._due.take(every, self._map, registration, now) - self._busy.keys()
+        every = self._mine() if self._due.are_all(registration) else ()
+        due = {shard for shard in self._due.take(every, self._map, registration, now) if shard not in self._busy}
         if not due:
             return
         for step in next_steps(self._view(due), due):
             self._begin(step)
         self._shut_failed(due)
+
+    def _mine(self) -> Iterable[ShardId]:
+        return itertools.chain(self._map.shards.of_worker(self._me), self._host.open, self._host.failed)
 
     def _view(self, shards: set[ShardId]) -> HostView:
         """Return what the decision about these shards depends on."""
@@ -276,6 +294,7 @@ class Assignments:
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:
         log.error(event("replica_failed", shard=shard, replica=replica, reason=reason.message))
         self._host.failed[shard] = FailedReplica(replica=replica, reason=to_keep(reason))
+        self._look_soon(shard)
 
     def _shut_failed(self, shards: Iterable[ShardId]) -> None:
         """Close replicas that have FAILED and have no step under way: they answer nothing any more, but hold memory."""

@@ -53,6 +53,7 @@ class DueShards:
         self._all = True
         self._registration = Revision(0)
         self._swapped: dict[ShardId, Swapped] = {}
+        self._held: set[ShardId] = set()
 
     def add(self, shards: Iterable[ShardId]) -> None:
         """Look at these shards, too."""
@@ -61,6 +62,10 @@ class DueShards:
     def add_all(self) -> None:
         """Look at every shard."""
         self._all = True
+
+    def add_held(self) -> None:
+        """Look again at the shards that were left out because of a swap: only time may tell its outcome."""
+        self._some |= self._held
 
     def note(self, shard: ShardId, told: Swapped) -> None:
         """Keep what the last swap of a shard tells."""
@@ -77,7 +82,9 @@ class DueShards:
         """
         due = set(every) if self.are_all(registration) else self._some
         self._some, self._all, self._registration = set(), False, registration
-        return {shard for shard in due if not self._is_outdated(shard, cluster, registration, now)}
+        held = {shard for shard in due if self._is_outdated(shard, cluster, registration, now)}
+        self._held = (self._held - due) | held
+        return due - held
 
     def _is_outdated(self, shard: ShardId, cluster: ClusterMap, registration: Revision, now: float) -> bool:
         told = self._swapped.get(shard)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from functools import partial
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import ReplicaId, Revision, ShardId
 from shoal.shard_worker.index.sealed import VECTORS_SUFFIX
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, opening_cost
-from shoal.shard_worker.replica.engine import Engine, EngineSettings
+from shoal.shard_worker.replica.engine import Beginning, Engine, EngineSettings
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.replica.replicate import PeerCalls
 from shoal.shard_worker.resources.memory import WorkerMemory
@@ -18,6 +19,12 @@ from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef
 from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
+
+OPENINGS_AT_ONCE = 8
+"""Replicas that are opened at the same time.
+
+More would be no faster, and each has its files open meanwhile: the first ones would be ready as late as the last.
+"""
 
 
 class WorkerReplicaFolders:
@@ -37,15 +44,16 @@ class WorkerReplicaFolders:
         stores: OpenStores,
         lease_held: Callable[[Revision], bool],
         peers: PeerCalls,
-        changed: Callable[[], None],
+        changed: Callable[[ShardId], None],
     ) -> None:
         self._folder, self._settings, self._pools, self._lease_held = folder, settings, pools, lease_held
         self._memory, self._stores, self._peers, self._changed = memory, stores, peers, changed
+        self._openings = asyncio.Semaphore(OPENINGS_AT_ONCE)
         self._existing = {(ref.shard, ref.replica_id) for ref in folder.replicas()}
 
-    def existing(self) -> frozenset[tuple[ShardId, ReplicaId]]:
-        """Return the replicas that have a folder."""
-        return frozenset(self._existing)
+    def existing(self) -> Set[tuple[ShardId, ReplicaId]]:
+        """Return the replicas that have a folder. The set changes with them."""
+        return self._existing
 
     async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         """Create the durable folder of an empty replica, whole or not at all."""
@@ -57,23 +65,26 @@ class WorkerReplicaFolders:
 
         Raises DataLoss if it is damaged, ResourceExhausted without memory.
         """
-        folder = await asyncio.to_thread(self._folder.open_replica, ReplicaRef(shard, replica))
-        cost = await asyncio.to_thread(_cost_of, folder, spec.dim, self._settings.growing_rows)
-        use = self._stores.use()
-        async with use:
-            self._memory.open(shard, cost)
-            try:
-                return await self._opened(folder, spec, use)
-            except BaseException:
-                self._memory.close(shard)
-                use.end()
-                raise
+        async with self._openings:
+            folder, cost = await asyncio.to_thread(self._found, ReplicaRef(shard, replica), spec.dim)
+            use = self._stores.use()
+            async with use:
+                self._memory.open(shard, cost)
+                try:
+                    return await self._opened(folder, spec, use)
+                except BaseException:
+                    self._memory.close(shard)
+                    use.end()
+                    raise
+
+    def _found(self, ref: ReplicaRef, dim: int) -> tuple[ReplicaFolder, ReplicaCost]:
+        folder = self._folder.open_replica(ref)
+        return folder, _cost_of(folder, dim, self._settings.growing_rows)
 
     async def _opened(self, folder: ReplicaFolder, spec: CollectionSpec, use: StoreUse) -> Replica:
         shard = folder.ref.shard
-        engine = await asyncio.to_thread(Engine.open, folder, spec, self._settings)
+        engine, beginning = await asyncio.to_thread(_engine_of, folder, spec, self._settings)
         try:
-            beginning = await asyncio.to_thread(engine.beginning)
             self._memory.update(shard, engine.cost())
             return Replica(
                 shard=shard,
@@ -86,7 +97,7 @@ class WorkerReplicaFolders:
                 use=use,
                 lease_held=self._lease_held,
                 peers=self._peers,
-                changed=self._changed,
+                changed=partial(self._changed, shard),
             )
         except BaseException:
             await asyncio.to_thread(engine.close)
@@ -110,21 +121,30 @@ class WorkerReplicaFolders:
 
     async def drop(self, shard: ShardId, replica: ReplicaId, *, with_asides: bool) -> None:
         """Delete a replica's folder, if it exists. with_asides: also delete all other folders of its shard."""
-        await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
-        self._existing = {each for each in self._existing if each[0] != shard or not (with_asides or each[1] == replica)}
+        dropped = await asyncio.to_thread(self._drop, ReplicaRef(shard, replica), with_asides)
+        self._existing -= {(ref.shard, ref.replica_id) for ref in dropped}
 
-    def _drop(self, ref: ReplicaRef, with_asides: bool) -> None:
+    def _drop(self, ref: ReplicaRef, with_asides: bool) -> list[ReplicaRef]:
         if self._folder.exists(ref):
             self._folder.drop(ref)
         if not with_asides:
-            return
-        for aside in self._folder.asides():
-            if aside.shard == ref.shard:
-                self._folder.drop_aside(aside)
+            return [ref]
+        for aside in self._folder.asides_of(ref.shard):
+            self._folder.drop_aside(aside)
         # A swap whose answer was lost may have replaced this replica's id; its folder is then an orphan.
-        for other in self._folder.replicas():
-            if other.shard == ref.shard:
-                self._folder.drop(other)
+        others = self._folder.replicas_of(ref.shard)
+        for other in others:
+            self._folder.drop(other)
+        return [ref, *others]
+
+
+def _engine_of(folder: ReplicaFolder, spec: CollectionSpec, settings: EngineSettings) -> tuple[Engine, Beginning]:
+    engine = Engine.open(folder, spec, settings)
+    try:
+        return engine, engine.beginning()
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:

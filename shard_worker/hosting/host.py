@@ -13,7 +13,7 @@ from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
 from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, ShardId
-from shoal.core.points import StoredColumns
+from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import (
     SegmentCurve,
     ShardCount,
@@ -73,14 +73,17 @@ class Host(ShardService):
         """See ShardService."""
         return await self.replica(call.shard).search(call, timeout_s)
 
-    def ready(self, call: ShardsSearch) -> ReplicasSearch | None:
+    def ready(self, call: ShardsSearch, queries: Matrix) -> ReplicasSearch | None:
         """See ExpressService."""
-        replicas = [self.open.get(shard) for shard in call.shards]
-        return prepared_search([each for each in replicas if each is not None], call) if None not in replicas else None
+        try:
+            replicas = [self.open[shard] for shard in call.shards]
+        except KeyError:
+            return None
+        return prepared_search(replicas, call, queries)
 
     async def search_shards(self, call: ShardsSearch, timeout_s: float) -> ShardsFound:
         """See ShardService."""
-        return await search_replicas(self.replica, call, timeout_s, self.ready(call))
+        return await search_replicas(self.replica, call, timeout_s, self.ready(call, call.queries))
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""

@@ -26,15 +26,28 @@ from shoal.shard_worker.payload.matched import PayloadBounds
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+OWN_MAPPING_BYTES = 16 * 1024 * 1024
+"""An array of this size gets pages of the system only where it is written.
+
+So vectors that fill so much when the segment is full get all their room at once, and are not copied as it grows.
+"""
+
+_MANY_ROWS = 1_024
+"""Only a segment that had to grow beyond this many rows gets all its room: the system gives pages of up to 2 MiB."""
+
 
 class GrowingSegment:
-    """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows."""
+    """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows.
 
-    def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds) -> None:
+    maps_unused: memory that is mapped and not touched counts nowhere, so that room may be mapped before it is needed.
+    """
+
+    def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds, maps_unused: bool = False) -> None:
         self.key = key
         self.dead = 0
         self.state = SegmentState.GROWING
         self._capacity = capacity
+        self._maps_whole = maps_unused and 4 * dim * capacity >= OWN_MAPPING_BYTES
         self._count = 0
         self._reach = 0.0
         self._string_bytes = 0
@@ -131,22 +144,28 @@ class GrowingSegment:
         return self._payloads.memory_bytes()
 
     def memory_bytes(self) -> int:
-        """Return the memory it holds, reserved rows included."""
-        arrays = (self._vectors, self._squares, self._ids, self._rows, self._deaths)
-        return sum(array.nbytes for array in arrays) + self._string_bytes + self._payloads.memory_bytes() + self._ties.memory_bytes()
+        """Return the memory it holds, reserved rows included; of vectors, as much as their pages may take."""
+        vector_bytes: int = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
+        columns: int = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
+        return vector_bytes + columns + self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes()
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
         """Replace the arrays that are too short for `count` rows, and the array of ids when it needs another type."""
         size = len(self._rows)
         if count > size:
             size = min(self._capacity, max(count, 2 * size, FIRST_ROWS))
-            self._vectors = self._enlarged(self._vectors, size)
+            if size > len(self._vectors):
+                self._vectors = self._enlarged(self._vectors, self._vector_rows(size))
             self._squares = self._enlarged(self._squares, size)
             self._ids = self._enlarged(self._ids, size)
             self._rows = self._enlarged(self._rows, size)
             self._deaths = self._enlarged(self._deaths, size)
         if self._ids.dtype != id_type:
             self._ids = self._ids.astype(id_type)
+
+    def _vector_rows(self, size: int) -> int:
+        """Return for how many rows the array of vectors is made when `size` rows are needed."""
+        return self._capacity if self._maps_whole and size > _MANY_ROWS else size
 
     def _enlarged(self, array: npt.NDArray[Scalar], size: int) -> npt.NDArray[Scalar]:
         longer: npt.NDArray[Scalar] = np.empty((size, *array.shape[1:]), dtype=array.dtype)

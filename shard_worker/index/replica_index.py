@@ -65,7 +65,7 @@ class ReplicaIndex:
     """Segments of one replica.
 
     index: as in CollectionSpec; growing_rows: bound of the growing segment; flat_rows: see SealedForm; bounds: of the
-    index over payloads; recall: target of searches.
+    index over payloads; recall: target of searches; maps_unused: see GrowingSegment.
     """
 
     def __init__(
@@ -78,9 +78,10 @@ class ReplicaIndex:
         flat_rows: int = FLAT_ROWS,
         bounds: PayloadBounds = DEFAULT_BOUNDS,
         recall: float = DEFAULT_RECALL,
+        maps_unused: bool = False,
     ) -> None:
         self._form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim), flat_rows=flat_rows)
-        self._capacity, self._bounds = growing_rows, bounds
+        self._capacity, self._bounds, self._maps_unused = growing_rows, bounds, maps_unused
         self._recall = recall
         self._applied = 0
         self._job: BuildJob | None = None
@@ -356,7 +357,9 @@ class ReplicaIndex:
             raise Internal("the build job is not the running one")
 
     def _new_growing(self) -> GrowingSegment:
-        return GrowingSegment(key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds)
+        return GrowingSegment(
+            key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds, maps_unused=self._maps_unused
+        )
 
     def _learn_kind(self, segment: SealedSegment) -> None:
         """Try no codes any more, once a graph was made without them: its rows go into later segments."""

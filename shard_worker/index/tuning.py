@@ -150,8 +150,11 @@ class Tuning:
 
     def choice(self, k: int, recall: float, queries: int = 1) -> BreadthChoice:
         """Return what to ask for now, so that the first k hits of so many queries have this recall."""
-        relied_on = self.trusted and self.likeness.serves(recall, queries)
-        return self.breadth_for(k, recall) if relied_on else self.careful(k, recall)
+        return self.breadth_for(k, recall) if self.relied_on(recall, queries) else self.careful(k, recall)
+
+    def relied_on(self, recall: float, queries: int = 1) -> bool:
+        """Return whether so many queries may rely on the measurement now, for this recall."""
+        return self.trusted and self.likeness.serves(recall, queries)
 
     def careful(self, k: int, recall: float) -> BreadthChoice:
         """Return what to ask for when queries may be unlike those measured: EXACT where this is cheap or nothing was

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +69,14 @@ class SegmentView:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class IndexView:
-    """All segments at sequence number `seq`: together they hold every point that lived then exactly once."""
+    """All segments at sequence number `seq`: together they hold every point that lived then exactly once.
+
+    plans: what searches have worked out about this view, under keys of their own. It lives as long as the view.
+    """
 
     seq: int
     parts: tuple[SegmentView, ...]
+    plans: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def points(self) -> int:

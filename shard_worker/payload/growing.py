@@ -12,6 +12,7 @@ from pyroaring import BitMap
 
 from shoal.core.errors import Internal
 from shoal.core.filter import Filter, Path
+from shoal.core.payload import stored_values
 from shoal.core.points import IdArray
 from shoal.core.turns import FREE, Turn
 from shoal.shard_worker.payload.evaluate import evaluate
@@ -47,9 +48,9 @@ class GrowingPayloads:
         """
         if len(payloads) != count:
             raise Internal(f"{len(payloads)} payloads are given for {count} rows")
-        for text in payloads:
+        for text, value in zip(payloads, stored_values(payloads), strict=True):
             if text is not None:
-                self._tail.take(text, self._rows)
+                self._tail.take(value, self._rows)
                 self._tail_json_bytes += len(text)
             self._rows += 1
             if self._rows - self._tail.first >= BLOCK_ROWS or self._tail_json_bytes >= BLOCK_BYTES:

@@ -16,7 +16,6 @@ import numpy as np
 from pyroaring import BitMap
 
 from shoal.core.filter import Path
-from shoal.core.payload import stored_value
 from shoal.shard_worker.payload.columns import NO_FLOATS, NO_INTS, Column, sorted_column
 from shoal.shard_worker.payload.field_index import NO_ROWS, FieldIndex
 from shoal.shard_worker.payload.matched import PayloadBounds
@@ -89,9 +88,8 @@ class Tail:
         self._unindexed: list[int] = []
         self._unread: list[int] = []
 
-    def take(self, text: bytes, position: int) -> None:
-        """Take a payload. Positions ascend. Rows without a payload need no call."""
-        payload = stored_value(text)
+    def take(self, payload: Any, position: int) -> None:
+        """Take the value of a stored payload. Positions ascend. Rows without a payload need no call."""
         # The API refuses a payload that is not a JSON object. If a log holds one all the same, its row is read for
         # every filter.
         if type(payload) is dict:

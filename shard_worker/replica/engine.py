@@ -61,7 +61,7 @@ class EngineSettings:
     growing_rows: bound of the growing segment; checkpoint_bytes: of applied state since the last checkpoint, at which
     the next one is due; retained_bytes: of the log kept for members that catch up; readers: connections for reads, more
     than reading threads, so that the event loop never waits for one; flushed: see LogSettings; payload_bounds: of the
-    index over payloads; hot_filters: shared by the replicas of a worker.
+    index over payloads; hot_filters: shared by the replicas of a worker; maps_unused: see GrowingSegment.
     """
 
     growing_rows: int = 10_000
@@ -72,6 +72,7 @@ class EngineSettings:
     flushed: Measure = unmeasured
     payload_bounds: PayloadBounds = DEFAULT_BOUNDS
     hot_filters: HotFilters = field(default_factory=HotFilters)
+    maps_unused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +143,7 @@ class Engine:
             growing_rows=settings.growing_rows,
             bounds=settings.payload_bounds,
             recall=spec.recall,
+            maps_unused=settings.maps_unused,
         )
         reading = ReplicaReading(
             shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
@@ -412,6 +414,9 @@ class Engine:
             return
         self._trim(self._store.checkpoint())
         give_back_free_memory()
+        self._remove_orphans()
+
+    def _remove_orphans(self) -> None:
         entries = self._store.segments()
         self._segment_bytes = sum(entry.size_bytes for entry in entries)
         self._files.remove_orphans({entry.name for entry in entries})
@@ -443,7 +448,11 @@ class Engine:
         began, shard = time.monotonic(), self._folder.ref.shard
         opening = Opening(shard=shard, store=self._store, files=self._files, index=self._index, bounds=self._settings.payload_bounds)
         sealed, damaged = opening.load()
-        self.sweep()
+        if self._store.count() or self._store.wal_bytes:
+            self.sweep()
+        else:
+            # Nothing was loaded and nothing waits for a checkpoint: many replicas are empty when a worker starts.
+            self._remove_orphans()
         opening.mend()
         points, seconds = self._store.count(), f"{time.monotonic() - began:.2f}"
         log.info(event("replica_opened", shard=shard, points=points, sealed=sealed, damaged_segments=damaged, seconds=seconds))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,7 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.deadline import Deadline
 from shoal.core.ids import Seq, Term
 from shoal.core.points import Matrix, StoredColumns
-from shoal.core.shard_calls import Consistency, RecallTarget, ShardsSearch
+from shoal.core.shard_calls import Breadth, Consistency, ShardsSearch
 from shoal.core.topk import HitColumns, concat_hits
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.shard_worker.index.search.ask import ViewOutdated
@@ -38,61 +37,78 @@ CUT_US = 400.0
 _ANY_SEQ = Seq(0)
 
 
-def prepared_search(replicas: Sequence[Replica], call: ShardsSearch) -> ReplicasSearch | None:
-    """Return the search of the replicas of the call's shards; None if one of them cannot answer now, or if its time
+def prepared_search(replicas: Sequence[Replica], call: ShardsSearch, queries: Matrix) -> ReplicasSearch | None:
+    """Return the search in the replicas of the call's shards; None if one of them cannot answer now, or if its time
     cannot be estimated.
+
+    queries: (n, dim) float32, to search for instead of those of the call.
 
     Raises nothing: a search that does not fit the replicas is left to each of them, which names what is wrong.
     """
-    if call.explain or call.queries.shape[1] != replicas[0].reading.dim or any(group.k < 1 for group in call.groups):
+    if call.explain or queries.shape[1] != replicas[0].reading.dim or any(group.k < 1 for group in call.groups):
         return None
-    stored = reads_store(call)
-    views = [
-        replica.searched_now(call.min_seqs.get(shard, _ANY_SEQ), stored=stored)
-        for replica, shard in zip(replicas, call.shards, strict=True)
-    ]
+    stored, min_seqs = reads_store(call), call.min_seqs
+    views: list[SearchedView] = []
+    for replica, shard in zip(replicas, call.shards, strict=True):
+        view = replica.searched_now(min_seqs.get(shard, _ANY_SEQ) if min_seqs else _ANY_SEQ, stored=stored)
+        if view is None:
+            return None
+        views.append(view)
     terms = [replica.sure_term() for replica in replicas] if call.consistency is Consistency.PRIMARY else []
-    seen = [view for view in views if view is not None]
-    if len(seen) < len(views) or None in terms:
+    if None in terms:
         return None
-    lone = _lone(seen, call, replicas[0].metric)
-    cost_us = _cost_us(replicas, seen, call, lone)
-    return (
-        None if cost_us == math.inf else ReplicasSearch(replicas=replicas, views=seen, terms=terms, call=call, lone=lone, cost_us=cost_us)
-    )
+    lone = _lone(views, call, queries, replicas[0].metric)
+    cost_us = _cost_us(replicas, views, call, queries, lone)
+    return None if cost_us == math.inf else ReplicasSearch(replicas, views, terms, call, queries, lone, cost_us)
 
 
-def _lone(views: Sequence[SearchedView], call: ShardsSearch, metric: Metric) -> LoneQuery | None:
-    if len(call.queries) != 1 or call.radius is not None or len(call.groups) != 1 or not isinstance(call.accuracy, RecallTarget):
+def _lone(views: Sequence[SearchedView], call: ShardsSearch, queries: Matrix, metric: Metric) -> LoneQuery | None:
+    if len(queries) != 1 or call.radius is not None or len(call.groups) != 1 or isinstance(call.accuracy, Breadth):
         return None
     (group,) = call.groups
     return None if group.filter is not None or group.queries is not None else lone_query(views, group.k, call.accuracy, metric)
 
 
-def _cost_us(replicas: Sequence[Replica], views: Sequence[SearchedView], call: ShardsSearch, lone: LoneQuery | None) -> float:
+def _cost_us(
+    replicas: Sequence[Replica], views: Sequence[SearchedView], call: ShardsSearch, queries: Matrix, lone: LoneQuery | None
+) -> float:
     stored = call.with_payload or call.with_vectors
     point_bytes = max([replica.point_bytes for replica in replicas]) if stored else 0.0
     if lone is None:
-        return estimated_views_us(views, call, replicas[0].metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
+        return estimated_views_us(views, call, queries, replicas[0].metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
     return lone.cost_us + lone.k * HIT_US + (stored_us(lone.k, point_bytes) if stored else 0.0)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ReplicasSearch:
-    """A search of several replicas. views: what it sees of each; terms: that each certainly leads, empty if the read
-    has no condition on the term; lone: how one query is searched in the indexes of all parts, None for other searches.
-    """
+    """A search of several replicas."""
 
-    replicas: Sequence[Replica]
-    views: Sequence[SearchedView]
-    terms: Sequence[Term | None]
-    call: ShardsSearch
-    lone: LoneQuery | None
-    cost_us: float
+    __slots__ = ("call", "cost_us", "lone", "queries", "replicas", "terms", "views")
+
+    def __init__(
+        self,
+        replicas: Sequence[Replica],
+        views: Sequence[SearchedView],
+        terms: Sequence[Term | None],
+        call: ShardsSearch,
+        queries: Matrix,
+        lone: LoneQuery | None,
+        cost_us: float,
+    ) -> None:
+        """views: what it sees of each; terms: that each certainly leads, empty if the read has no condition on the
+        term; call: what to search for, but for the queries (n, dim); lone: how one query is searched in the indexes of
+        all parts, None for other searches.
+        """
+        self.replicas, self.views, self.terms, self.call = replicas, views, terms, call
+        self.queries, self.lone, self.cost_us = queries, lone, cost_us
+
+    @property
+    def threads(self) -> int:
+        """See PreparedSearch."""
+        return self.replicas[0].pools.search_threads
 
     def run(self) -> HitColumns | None:
         """See PreparedSearch."""
-        return self._answered(self._hits(self.call.queries, FREE))
+        return self._answered(self._hits(self.queries, FREE))
 
     async def run_in_pool(self, deadline: Deadline) -> HitColumns | None:
         """See PreparedSearch."""
@@ -109,12 +125,12 @@ class ReplicasSearch:
         if hits is None or any(not is_sure(term, each.sure_term()) for each, term in zip(self.replicas, self.terms, strict=False)):
             return None
         for each in self.replicas:
-            each.sample(self.call.queries)
+            each.sample(self.queries)
         return hits
 
     def _pieces(self, threads: int) -> list[Matrix]:
         """Return the queries in pieces for several threads; in one piece if each group has queries of its own."""
-        queries, groups = self.call.queries, self.call.groups
+        queries, groups = self.queries, self.call.groups
         if len(groups) > 1 or groups[0].queries is not None:
             return [queries]
         pieces = max(1, min(threads, len(queries), int(self.cost_us // CUT_US)))

@@ -19,7 +19,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId, Term
-from shoal.core.points import IdArray, StoredColumns, check_dim
+from shoal.core.points import IdArray, Matrix, StoredColumns, check_dim
 from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch
 from shoal.core.topk import HitColumns, concat_ids
 from shoal.core.turns import FREE, Turn
@@ -54,23 +54,26 @@ GROUPS_ON_LOOP = 8
 """Searches with more groups never run on the event loop: even estimating their time takes too long."""
 
 
-def estimated_views_us(views: Sequence[SearchedView], call: VectorSearch, metric: Metric, point_bytes: float, *, enough_us: float) -> float:
-    """Return the estimated time of one search of several views, in microseconds. point_bytes: mean bytes of a stored
-    point.
+def estimated_views_us(
+    views: Sequence[SearchedView], call: VectorSearch, queries: Matrix, metric: Metric, point_bytes: float, *, enough_us: float
+) -> float:
+    """Return the estimated time of one search of several views, in microseconds.
+
+    queries: (n, dim), to search for instead of those of the call; point_bytes: mean bytes of a stored point.
 
     Returns infinity if the estimate itself would take long, and only a part of the time once it exceeds enough_us.
     """
     if len(call.groups) > GROUPS_ON_LOOP or any(group.filter is not None and is_long(group.filter) for group in call.groups):
         return math.inf
     points = sum([each.view.points for each in views])
-    hits = sum([min(group.k, points) * len(call.queries if group.queries is None else group.queries) for group in call.groups])
+    hits = sum([min(group.k, points) * len(queries if group.queries is None else group.queries) for group in call.groups])
     cost = HIT_US * hits
     if call.with_payload or call.with_vectors:
         cost += stored_us(hits, point_bytes)
     for each in views:
         if cost > enough_us:
             break
-        cost += estimated_search_us(each.view, call.queries, call.groups, call.accuracy, call.radius, metric, each.context)
+        cost += estimated_search_us(each.view, queries, call.groups, call.accuracy, call.radius, metric, each.context)
     return cost
 
 
@@ -146,7 +149,7 @@ class ReplicaReading:
     def estimated_us(self, view: IndexView, call: VectorSearch, point_bytes: float) -> float:
         """Return the estimated time of a search, in microseconds. See estimated_views_us."""
         searched = SearchedView(view=view, context=self._context)
-        return estimated_views_us((searched,), call, self.metric, point_bytes, enough_us=ON_LOOP_US)
+        return estimated_views_us((searched,), call, call.queries, self.metric, point_bytes, enough_us=ON_LOOP_US)
 
     def search(self, view: IndexView, call: ShardSearch, turn: Turn = FREE) -> ShardFound | None:
         """Return the hits of the view; None if a row that it needs from the store was replaced meanwhile."""

@@ -44,13 +44,14 @@ from shoal.runtime.clock import boot_s, wall_ms
 from shoal.shard_worker.index.search.search import SearchedView
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
-from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, Tick
+from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.files import ReplicaFiles
+from shoal.shard_worker.replica.machine_time import MachineTime
 from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, check_search_call, is_large_read, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
@@ -98,7 +99,8 @@ class Replica:
     ) -> None:
         """beginning: of the engine, read off the loop; memory: the account that the replica is in; use: of its files,
         which are open; lease_held: returns whether this worker certainly holds that registration at the moment of the
-        call; peers: calls to the other members; changed: called on the loop when `behind` has changed.
+        call; peers: calls to the other members; changed: called on the loop when `behind`, `failure` or
+        `idle_term` has changed.
         """
         self.id = replica
         self._shard, self._spec = shard, spec
@@ -108,16 +110,20 @@ class Replica:
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._changed = changed
+        self._shown: tuple[bool, Term | None] | None = None
         machine = ReplicaMachine(beginning.opened, beginning.requests)
+        self._time = MachineTime(machine, pools.ticks)
         self._writer = Writer(
             machine=machine,
             engine=engine,
             thread=pools.writers.executor(),
             files=use,
             progressed=self._progressed,
+            wants_ticks=self._time.want,
             outward=self._outward,
             wall_ms=wall_ms,
         )
+        self._time.begin(self._writer.feed)
         self._room = ReplicaRoom(shard=shard, engine=engine, writer=self._writer, memory=memory)
         self._replicate = Replicate(
             peers=peers, feed=self._writer.feed, read_log=lambda *asked: pools.read(lambda _: engine.read_log(*asked), Asker())
@@ -175,18 +181,13 @@ class Replica:
     def tell(self, config: ShardConfig, epoch: Revision, registration: Revision) -> None:
         """Take its configuration as last seen, and this worker's registration."""
         self._registration = registration
-        self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
+        self._time.tell()
         self._writer.feed(ConfigSeen(config=config, epoch=epoch, registration=registration))
 
     def tell_space(self, reason: str | None) -> None:
         """Take whether there is room on the disk. reason: why not, None if there is."""
         self._room.tell_disk(reason)
         self._sealing.tell_space(reason)
-
-    def tick(self) -> None:
-        """Pass the time to the machine if it needs it. Call it about every 100 ms."""
-        if self._writer.machine.wants_ticks:
-            self._writer.feed(Tick(now_ms=int(boot_s() * 1000)))
 
     @property
     def log_end(self) -> tuple[Term, Seq]:
@@ -219,6 +220,7 @@ class Replica:
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
         self._room.watch_memory()
+        self._time.before_write()
         kind, body = await kind_and_body(call, self._spec.dim, self.pools)
         write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
         if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
@@ -366,6 +368,7 @@ class Replica:
     async def close(self) -> None:
         """Refuse new calls, end reads and the build, make everything durable."""
         self._closing = True
+        self._time.close()
         self._progress.notify()
         try:
             await self.reads.close()
@@ -432,13 +435,9 @@ class Replica:
         body = await self.pools.encode(partial(exact_delete_body, found.ids, found.rows))
         if self._serving() != began:
             raise Unavailable(f"shard {self._shard} began another term while the points were searched for", self._details(not_applied=True))
+        self._time.before_write()
         answered_before = self._writer.machine.knows(call.request_id)
-        ack = await self._writer.write(
-            request_id=call.request_id,
-            kind=RecordKind.DELETE_ROWS,
-            body=body,
-            timeout_s=deadline.left_s,
-        )
+        ack = await self._writer.write(request_id=call.request_id, kind=RecordKind.DELETE_ROWS, body=body, timeout_s=deadline.left_s)
         # An answer to an earlier attempt does not cover the points found now. If the number affected differs from the
         # number found, points were replaced in between.
         return dataclasses.replace(ack, more=answered_before or found.more or ack.affected != len(found.ids))
@@ -496,3 +495,7 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
+        shown = self.failure is None, self.idle_term
+        if shown != self._shown:
+            self._shown = shown
+            self._changed()

@@ -157,13 +157,20 @@ class Sealing:
             or self._engine.next_build(everything=self._everything > 0) is None
         ):
             return False
-        async with self._pools.build_turn(self._stop) as taken:
-            return taken and await self._build_in_turn()
+        self._building = True
+        try:
+            async with self._pools.build_turn(self._stop) as taken:
+                built = taken and await self._build_in_turn()
+            if built:
+                # Outside of the turn: it waits for the disk, and other replicas can build meanwhile.
+                await self._sweep()
+            return built
+        finally:
+            self._building = False
 
     async def _build_in_turn(self) -> bool:
         job: BuildJob | None = None
         outcome, began = "stopped", boot_s()
-        self._building = True
         self._pools.builds_running += 1
         try:
             job = await self._writer.between_writes(self._begin)
@@ -181,7 +188,6 @@ class Sealing:
             log.exception(event("build_failed", shard=self._shard))
             self._fail(Unavailable(f"building an index of shard {self._shard} failed: {type(error).__name__}: {error}"))
         finally:
-            self._building = False
             self._pools.builds_running -= 1
             if job is not None or outcome == "failed":
                 self._pools.built(outcome, boot_s() - began)
@@ -228,7 +234,6 @@ class Sealing:
         finally:
             self._tuner.swapped(written.name)
         self._memory.update(self._shard, self._engine.cost())
-        await self._sweep()
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
         return True
 
@@ -246,6 +251,9 @@ class Sealing:
         except ShoalError as error:
             if not self._stop.is_set():
                 self._writer.feed(StorageBroke(error=to_keep(error)))
+        except Exception as error:
+            log.exception(event("sweep_failed", shard=self._shard))
+            self._fail(Unavailable(f"deleting replaced files of shard {self._shard} failed: {type(error).__name__}: {error}"))
 
     def _fail(self, error: ShoalError) -> None:
         log.warning(event("build_failed", shard=self._shard, reason=error.message))

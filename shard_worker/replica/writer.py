@@ -111,18 +111,21 @@ class Writer:
         thread: SerialExecutor,
         files: AbstractAsyncContextManager[None],
         progressed: Callable[[], None],
+        wants_ticks: Callable[[], None],
         outward: Callable[[Outward], None],
         wall_ms: Callable[[], int],
     ) -> None:
         """thread: of this replica; files: entered around each use of the engine; progressed: called on the loop after
-        records were applied, the role changed or the files were opened; outward: begins an outward effect and returns
-        at once; wall_ms: the wall clock in milliseconds since 1970.
+        records were applied, the role changed or the files were opened; wants_ticks: called when the machine begins to
+        need ticks; outward: begins an outward effect and returns at once; wall_ms: the wall clock in milliseconds since
+        1970.
         """
         self.machine = machine
         self._role = machine.role_name
         self.failure: ShoalError | None = None
         self._engine = engine
         self._progressed, self._outward, self._wall_ms = progressed, outward, wall_ms
+        self._wants_ticks, self._ticking = wants_ticks, False
         self._thread, self._files = thread, files
         self._loop = asyncio.get_running_loop()
         self._work: list[ReplicaEffect] = []
@@ -213,6 +216,9 @@ class Writer:
         if role != before:
             self._role = role
             log.info(event("role", shard=machine.shard, role=role, term=machine.known_term))
+        ticking, self._ticking = self._ticking, machine.wants_ticks
+        if self._ticking and not ticking:
+            self._wants_ticks()
         # Not for each tick and heartbeat: this callback does much work.
         if role != before or applied != machine.applied_seq or failure is not self.failure:
             self._progressed()
@@ -258,7 +264,7 @@ class Writer:
         for ticket in list(self._callers):
             self._answer(ticket, Unavailable(f"shard {shard} is closing", ErrorDetails(shard=shard, applied={shard: "maybe"})))
         # Both refer to the replica that owns this writer. Break the cycle, so that the replica is freed at once.
-        self._progressed, self._outward = _tell_nobody, _reach_nobody
+        self._progressed, self._wants_ticks, self._outward = _tell_nobody, _tell_nobody, _reach_nobody
 
     def _answer(self, ticket: int, answer: WriteAck | ShoalError) -> None:
         caller = self._callers.pop(ticket, None)

@@ -16,6 +16,7 @@ from typing import Self
 from shoal.core.errors import ErrorDetails, Internal, ResourceExhausted
 from shoal.core.ids import ShardId
 from shoal.core.sizing import EMPTY_STORE_BYTES, REPLICA_BASE_BYTES, open_store_bytes
+from shoal.shard_worker.logic.largest import Largest
 from shoal.shard_worker.logic.memory_ledger import (
     MemoryLedger,
     Pending,
@@ -78,6 +79,7 @@ class WorkerMemory:
         """What all caches of filtered searches together may take."""
         self._ledger = MemoryLedger(budget=budget_bytes - self.cache_bytes)
         self._costs: dict[ShardId, ReplicaCost] = {}
+        self._next_builds = Largest[ShardId]()
         self._pending: dict[ShardId, Pending] = {}
 
     @property
@@ -146,6 +148,7 @@ class WorkerMemory:
         """
         with self._lock:
             self._take(shard)
+            self._next_builds.drop(shard)
             self._keep()
 
     def admit(self, shard: ShardId, points: int, message_bytes: int) -> Claim:
@@ -199,6 +202,7 @@ class WorkerMemory:
     def _put(self, shard: ShardId, cost: ReplicaCost) -> None:
         self._take(shard)
         self._costs[shard] = cost
+        self._next_builds.put(shard, cost.next_build)
         more = write_need(cost, self._pending.get(shard, Pending()))
         self._ledger = replace(self._ledger, held=self._ledger.held + cost.held, writes=self._ledger.writes + more)
         self._keep()
@@ -210,7 +214,7 @@ class WorkerMemory:
             self._ledger = replace(self._ledger, held=self._ledger.held - cost.held, writes=self._ledger.writes - less)
 
     def _keep(self) -> None:
-        kept = max((cost.next_build for cost in self._costs.values()), default=0)
+        kept = self._next_builds.value
         if kept != self._ledger.kept:
             self._ledger = replace(self._ledger, kept=kept)
 

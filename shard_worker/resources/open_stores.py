@@ -12,6 +12,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import TracebackType
 
@@ -67,7 +68,7 @@ class StoreUse:
 
     def touch(self) -> None:
         """Note a synchronous use of open files."""
-        self._stores._used(self)
+        self._stores._touched(self)
 
     def end(self) -> None:
         """Note that the files are closed for good. Does nothing the second time."""
@@ -76,12 +77,14 @@ class StoreUse:
 
     async def __aenter__(self) -> None:
         self.users += 1
-        if self._state is not _FilesState.OPEN:
-            try:
-                await self._stores._enter(self)
-            except BaseException:
-                self._left()
-                raise
+        if self._state is _FilesState.OPEN:
+            self._stores._began(self)
+            return
+        try:
+            await self._stores._enter(self)
+        except BaseException:
+            self._left()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._left()
@@ -89,7 +92,15 @@ class StoreUse:
     def _left(self) -> None:
         self.users -= 1
         if not self.users:
-            self._stores._used(self)
+            self._stores._ended(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Queued:
+    """Tasks that wait until one store may be opened. signal: that it may."""
+
+    tasks: int = 0
+    signal: ChangeSignal = field(default_factory=ChangeSignal)
 
 
 class OpenStores:
@@ -100,10 +111,11 @@ class OpenStores:
     ) -> None:
         """most: replicas that may have their files open; pressed: returns whether memory is short."""
         self._most, self._idle_s, self._pressed, self._clock = most, idle_s, pressed, clock
-        self._open: OrderedDict[StoreUse, None] = OrderedDict()
+        self._open: set[StoreUse] = set()
+        # Those of them that nobody uses and that are not being closed, the least recently used first.
+        self._unused: OrderedDict[StoreUse, None] = OrderedDict()
         self._resting: set[asyncio.Task[None]] = set()
-        self._waiting: OrderedDict[StoreUse, int] = OrderedDict()
-        self._changed = ChangeSignal()
+        self._waiting: OrderedDict[StoreUse, _Queued] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many replicas have their files open."""
@@ -126,31 +138,46 @@ class OpenStores:
 
     async def _enter(self, use: StoreUse) -> None:
         """Wait until the files may be opened."""
-        self._waiting[use] = self._waiting.get(use, 0) + 1
+        queued = self._waiting.setdefault(use, _Queued())
+        queued.tasks += 1
         try:
+            self._admit()
             while not use.is_open:
-                if use._state is _FilesState.AT_REST and len(self._open) < self._most and next(iter(self._waiting)) is use:
-                    use._state = _FilesState.OPEN
-                    self._open[use] = None
-                    return
-                heard = self._changed.count
+                heard = queued.signal.count
                 self._look()
-                await self._changed.wait(heard, LOOK_S)
+                await queued.signal.wait(heard, LOOK_S)
         finally:
-            self._waiting[use] -= 1
-            if not self._waiting[use]:
+            queued.tasks -= 1
+            if not queued.tasks and self._waiting.get(use) is queued:
                 del self._waiting[use]
                 # Another one is the first now.
-                self._changed.notify()
+                self._admit()
+
+    def _admit(self) -> None:
+        """Let those that wait open their files, the first first, as far as there is room."""
+        while self._waiting:
+            first = next(iter(self._waiting))
+            if not first.is_open:
+                if first.resting or len(self._open) >= self._most:
+                    return
+                first._state = _FilesState.OPEN
+                self._open.add(first)
+            self._tell_open(first)
+
+    def _tell_open(self, use: StoreUse) -> None:
+        queued = self._waiting.pop(use, None)
+        if queued is not None:
+            queued.signal.notify()
 
     def _look(self) -> None:
         idle_s = min(self._idle_s, PRESSED_IDLE_S) if self._pressed() else self._idle_s
         short = len(self._waiting) - len(self._resting) if len(self._open) >= self._most else 0
         wanted = max(0, short)
         most = max(wanted, RESTS_AT_ONCE - len(self._resting))
-        for use in stores_to_rest(self._open, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=most):
+        for use in stores_to_rest(self._unused, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=most):
             if use._rest is not None:
                 use._state = _FilesState.RESTING
+                del self._unused[use]
                 task = asyncio.create_task(self._close(use, use._rest))
                 self._resting.add(task)
                 task.add_done_callback(self._resting.discard)
@@ -165,21 +192,39 @@ class OpenStores:
             return
         if closed:
             use._state = _FilesState.AT_REST
-            del self._open[use]
+            self._open.discard(use)
         else:
-            use._state, use.refused_s = _FilesState.OPEN, self._clock()
-        self._changed.notify()
+            self._stay_open(use)
         self._resting.discard(asyncio.current_task())
+        self._admit()
         self._look()
 
-    def _used(self, use: StoreUse) -> None:
-        if use in self._open:
-            use.used_s = self._clock()
-            self._open.move_to_end(use)
+    def _stay_open(self, use: StoreUse) -> None:
+        """Note that a store could not be closed. It keeps its place: it was used less recently than the others."""
+        use._state, use.refused_s = _FilesState.OPEN, self._clock()
+        if not use.users:
+            self._unused[use] = None
+            self._unused.move_to_end(use, last=False)
+        self._tell_open(use)
+
+    def _began(self, use: StoreUse) -> None:
+        self._unused.pop(use, None)
+
+    def _touched(self, use: StoreUse) -> None:
+        use.used_s = self._clock()
+        if use in self._unused:
+            self._unused.move_to_end(use)
+
+    def _ended(self, use: StoreUse) -> None:
+        """Note that nobody uses it any more."""
+        use.used_s = self._clock()
+        if use.is_open:
+            self._unused[use] = None
             if self._waiting:
                 self._look()
 
     def _gone(self, use: StoreUse) -> None:
         use._state = _FilesState.AT_REST
-        self._open.pop(use, None)
-        self._changed.notify()
+        self._open.discard(use)
+        self._unused.pop(use, None)
+        self._admit()

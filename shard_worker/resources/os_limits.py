@@ -19,6 +19,9 @@ _KIB = 1024
 _UNLIMITED_FILES = 1 << 30
 """More than the kernel lets any process have."""
 
+_COUNTS_ALL = 2
+"""The setting vm.overcommit_memory with which the kernel counts all that is mapped."""
+
 _NO_LIMIT = 1 << 60
 """Control groups of version 1 express "no limit" as a number close to the largest one."""
 
@@ -40,6 +43,13 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
         if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY
     )
     return (machine, *groups, *own)
+
+
+def may_map_unused(root: Path = Path("/")) -> bool:
+    """Return whether memory that is mapped and not touched is free: no limit counts it. root: as in memory_limits."""
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    strict = _number(root / "proc/sys/vm/overcommit_memory") == _COUNTS_ALL
+    return not strict and all(limit == resource.RLIM_INFINITY for limit in limits)
 
 
 def raised_file_limit() -> FileLimit:

@@ -24,6 +24,7 @@ from shoal.shard_worker.index.native.threads import build_thread_init, search_th
 from shoal.shard_worker.index.search.sketches import Chore
 from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
 from shoal.shard_worker.resources.rounds import BackgroundRounds
+from shoal.shard_worker.resources.ticks import Ticks
 from shoal.shard_worker.resources.writer_pool import WriterPool
 
 T = TypeVar("T")
@@ -70,6 +71,8 @@ class Pools:
         self._turn = asyncio.Lock()
         self.rounds = BackgroundRounds()
         """Background work of the replicas. They leave it before `close`."""
+        self.ticks = Ticks()
+        """The clock of the replicas. The worker's role runs it."""
         self.stopping = threading.Event()
         """Set when the worker ends: builds check it and stop."""
 

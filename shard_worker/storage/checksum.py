@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 
 import google_crc32c
+import numpy as np
+import numpy.typing as npt
 
-from shoal.core.points import PointId
+from shoal.core.points import IdArray, PointId
 
 NO_PART = -1
 
@@ -17,6 +20,12 @@ _POINT = struct.Struct("<qqqqBq")
 _KEY = struct.Struct("<qBq")
 _INTEGER, _TEXT, _BYTES, _NULL = 0, 1, 2, 3
 _VALUE = struct.Struct("<Bq")
+
+_POINTS = np.dtype([("row", "<i8"), ("seq", "<i8"), ("payload_crc", "<i8"), ("vector_crc", "<i8"), ("kind", "u1"), ("id", "<i8")])
+"""_POINT of many points at a time."""
+
+_KEYS = np.dtype([("row", "<i8"), ("kind", "u1"), ("id", "<i8")])
+"""_KEY of many points at a time."""
 
 
 def crc32c(data: bytes, start: int = 0) -> int:
@@ -44,6 +53,37 @@ def point_crc(row: int, point_id: PointId, seq: int, payload_crc: int, vector_cr
         text = point_id.encode("utf-8")
         return int(google_crc32c.value(_POINT.pack(row, seq, payload_crc, vector_crc, _TEXT, len(text)) + text))
     return int(google_crc32c.value(_POINT.pack(row, seq, payload_crc, vector_crc, _INTEGER, point_id)))
+
+
+def part_crcs(parts: Iterable[bytes | None]) -> list[int]:
+    """Return part_crc of each part."""
+    crc = google_crc32c.value
+    return [NO_PART if part is None else crc(part) for part in parts]
+
+
+def point_crcs(rows: range, ids: IdArray, seq: int, payload_crcs: Sequence[int], vector_crcs: Sequence[int]) -> list[int]:
+    """Return point_crc of each point of one record. ids: (n,); rows: n row numbers."""
+    if ids.dtype == object:
+        return list(map(point_crc, rows, ids.tolist(), repeat(seq), payload_crcs, vector_crcs))
+    packed = np.empty(len(rows), dtype=_POINTS)
+    packed["row"], packed["id"] = np.arange(rows.start, rows.stop), ids
+    packed["seq"], packed["kind"] = seq, _INTEGER
+    packed["payload_crc"], packed["vector_crc"] = payload_crcs, vector_crcs
+    return _crcs(packed)
+
+
+def key_crcs(rows: range, ids: IdArray) -> list[int]:
+    """Return key_crc of each point. ids: (n,); rows: n row numbers."""
+    if ids.dtype == object:
+        return list(map(key_crc, rows, ids.tolist()))
+    packed = np.empty(len(rows), dtype=_KEYS)
+    packed["row"], packed["id"], packed["kind"] = np.arange(rows.start, rows.stop), ids, _INTEGER
+    return _crcs(packed)
+
+
+def _crcs(packed: npt.NDArray[np.void]) -> list[int]:
+    """Return the crc of each element's bytes."""
+    return list(map(google_crc32c.value, packed.view(f"V{packed.itemsize}").tolist()))
 
 
 def key_crc(row: int, point_id: PointId) -> int:

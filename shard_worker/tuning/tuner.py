@@ -61,6 +61,9 @@ CHECK_K = 10
 CONFIRMING = 24
 """Number of queries after which a measurement with rows of the segment is confirmed, or doubted, by a check."""
 
+HEARD_TOGETHER = 32
+"""So many single queries are sampled together, if no look comes before."""
+
 LOOK_S = 1.0
 """Pause between two looks while searches go on or something is due; a kick ends it."""
 
@@ -87,7 +90,8 @@ class Tuner:
         self._metric, self._dim, self._recall = spec.metric, spec.dim, spec.recall
         self._files = TuningFiles(folder)
         self._seed = seed
-        self._queries = QueryKinds(dim=spec.dim, seed=seed)
+        self._heard = QueryKinds(dim=spec.dim, seed=seed)
+        self._unheard: list[Matrix] = []
         self._random = np.random.default_rng(seed)
         self._known = MeasuredSegments()
         self._coming: set[str] = set()
@@ -116,14 +120,31 @@ class Tuner:
         self._then = then
 
     def offer(self, queries: Matrix) -> None:
-        """Sample queries (n, dim) float32 that users asked, as given."""
+        """Sample queries (n, dim) float32 that users asked, as given.
+
+        While a look is due anyway and nothing waits for them, single queries are kept for it, several together: each
+        would otherwise cost a search more than what it measures.
+        """
         self._searched_s = boot_s()
-        before = self._queries.asked_enough
-        self._queries.offer(queries)
-        if self._queries.asked_enough != before or (self._unconfirmed and self._queries.heard - self._checked >= CONFIRMING):
-            self._wake(0.0)
-        elif not self._woken:
-            self._wake(LOOK_S)
+        self._unheard.append(queries)
+        if len(queries) > 1 or not self._woken or self._unconfirmed or len(self._unheard) >= HEARD_TOGETHER:
+            heard = self._queries.heard
+            if self._unconfirmed and heard - self._checked >= CONFIRMING:
+                self._wake(0.0)
+            elif not self._woken:
+                self._wake(LOOK_S)
+
+    @property
+    def _queries(self) -> QueryKinds:
+        """Return the samples, with every query offered so far. Look soon if there are enough now."""
+        if self._unheard:
+            unheard, self._unheard = self._unheard, []
+            before = self._heard.asked_enough
+            for queries in unheard:
+                self._heard.offer(queries)
+            if self._heard.asked_enough != before:
+                self._wake(0.0)
+        return self._heard
 
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none."""
@@ -149,10 +170,12 @@ class Tuner:
         self._coming.add(name)
         await self._measure_gently(part, name, bool, max(BRIEF_S, BRIEF_SHARE * build_s))
 
-    async def _measure_gently(self, part: SegmentView, name: str, withdrawn: Callable[[], bool], brief_s: float) -> None:
+    async def _measure_gently(
+        self, part: SegmentView, name: str, withdrawn: Callable[[], bool], brief_s: float, *, beside_builds: bool = False
+    ) -> None:
         """Measure briefly. A failure is logged, and the segment rests."""
         try:
-            self._unsaved |= await self._measure(part, name, withdrawn, brief_s=brief_s) is not None
+            self._unsaved |= await self._measure(part, name, withdrawn, brief_s=brief_s, beside_builds=beside_builds) is not None
         except Exception as error:
             self._rest(name, f"{type(error).__name__}: {error}")
 
@@ -189,7 +212,8 @@ class Tuner:
     async def measure_pending(self, timeout_s: float) -> None:
         """Measure now, with what queries there are, each segment that is searched with more effort than necessary.
 
-        What is not measured in time, or fails, is measured in the background.
+        It runs on one core beside the builds of other replicas, on all cores if nothing is built. What is not measured
+        in time, or fails, is measured in the background.
         """
         await self._load()
         parts = {part.name: part for part in _measurable(self._reading.view())}
@@ -198,7 +222,8 @@ class Tuner:
         with contextlib.suppress(TimeoutError):
             async with self._claimed(pending, timeout_s) as withdrawn:
                 for part in pending:
-                    await self._measure_gently(part, part.name, withdrawn, PENDING_S)
+                    beside_builds = self._pools.builds_running > 0
+                    await self._measure_gently(part, part.name, withdrawn, PENDING_S, beside_builds=beside_builds)
 
     @contextlib.asynccontextmanager
     async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
@@ -344,11 +369,12 @@ class Tuner:
         aside: bool = False,
         urgent: bool = False,
         brief_s: float | None = None,
+        beside_builds: bool = False,
     ) -> Tuning | None:
         """Measure a segment and let searches use the result; None when it was stopped.
 
         aside: on one core and, unless urgent, resting while there are searches. urgent: on few queries. brief_s: on few
-        queries, for about brief_s at most.
+        queries, for about brief_s at most. beside_builds: in the thread that does not wait for builds, on one core.
         """
         asked, brief = self._queries.asked, urgent or brief_s is not None
         size = BRIEF_SAMPLE if brief else SAMPLE
@@ -370,7 +396,8 @@ class Tuner:
                 rests.take(self._searched_s)
             return self._stop.is_set() or self._pools.stopping.is_set() or withdrawn()
 
-        found = await (self._pools.measure if urgent else self._pools.build)(partial(measurement.carry_out, stopped, rests), self._stop)
+        run = self._pools.measure if urgent or beside_builds else self._pools.build
+        found = await run(partial(measurement.carry_out, stopped, rests), self._stop)
         if found is None:
             return None
         tuning, took_s = found.tuning, found.took_s
@@ -407,7 +434,7 @@ class Tuner:
                 restored = QueryKinds(dim=self._dim, seed=self._seed)
                 await asyncio.to_thread(self._files.load_queries, restored)
                 restored.join(self._queries)
-                self._queries = restored
+                self._heard = restored
                 self._loaded = True
                 for part in _measurable(self._reading.view()):
                     self._known.restore(part, now_s=boot_s())

@@ -17,22 +17,23 @@ from shoal.core.filter import Filter
 from shoal.core.filter_check import constant_truth
 from shoal.core.filter_input import filter_from_input
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.payload import payload_to_json, plain_value
+from shoal.core.payload import payloads_to_json, plain_value
 from shoal.core.points import IdArray, Matrix, PointColumns, ids_from_input
 from shoal.core.vector_input import vectors_from_input
 
 UINT32_MAX = 2**32 - 1
 
 
-def points_from_input(ids: Any, vectors: Any, payloads: Any) -> PointColumns:
+def points_from_input(ids: Any, vectors: Any, payloads: Any, *, integers_stay: bool = False) -> PointColumns:
     """Return the points of a call, checked.
 
-    Raises InvalidArgument that names the index of the first bad point, as the caller counts.
+    integers_stay: integer vectors are returned as they were given, for a caller that converts them to float32. Raises
+    InvalidArgument that names the index of the first bad point, as the caller counts.
     """
     columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one point is needed", ErrorDetails(field="ids"))
-    matrix = vectors_from_input(vectors)
+    matrix = vectors_from_input(vectors, integers_stay=integers_stay)
     _same_length("vectors", len(matrix), len(columns))
     if matrix.shape[1] == 0:
         raise InvalidArgument("vectors have dimension 0", ErrorDetails(field="vectors", index=0))
@@ -126,4 +127,4 @@ def _payloads(payloads: Any, count: int) -> tuple[bytes | None, ...] | None:
         kind = type(payloads).__name__
         raise InvalidArgument(f"payloads must be a list of dicts or None, not {kind}", ErrorDetails(field="payloads"))
     _same_length("payloads", len(payloads), count)
-    return tuple(payload_to_json(payload, index) for index, payload in enumerate(payloads))
+    return payloads_to_json(payloads)

@@ -6,10 +6,12 @@ general way through `verbs`, which also tells what is wrong with bad input. Test
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from shoal.client.identity import Session
 from shoal.client.results import Hits, hits_of, hits_of_lists
@@ -21,7 +23,9 @@ from shoal.core.shard_calls import Consistency
 from shoal.wire.public_calls import METHODS, decoded
 from shoal.wire.search_bytes import FLOAT32, IS_USED, bytes_before_queries, bytes_of_search, head_of, lists_of_answer
 
-_FLOAT64 = np.dtype(np.float64)
+_FLOATS = {float}
+_NUMBERS = frozenset(np.typecodes["AllInteger"] + "ed")
+"""Kinds of numbers, beside float32, that are converted as the general way converts them."""
 
 _MOST_KEPT = 1_024
 """Heads and lengths that are kept. When there are more, all of them are made anew."""
@@ -113,24 +117,33 @@ def check_queries(answered: int, asked: int) -> None:
 
 
 def one_query(vector: Any) -> Matrix | None:
-    """Return a vector, (dim,) float32, if it is a usual one: an array of finite float32 or float64 numbers."""
-    if type(vector) is not np.ndarray or vector.ndim != 1 or not vector.size:
-        return None
-    if vector.dtype == _FLOAT64:
-        with np.errstate(over="ignore"):
-            vector = vector.astype(np.float32)
-    return vector if _is_plain(vector) and np.isfinite(vector).all() else None
+    """Return a vector, (dim,) float32, if it is a usual one: an array of finite numbers, or a list of finite floats."""
+    if type(vector) is list and set(map(type, vector)) == _FLOATS:
+        vector = np.array(vector)
+    return _plain(vector) if type(vector) is np.ndarray and vector.ndim == 1 else None
 
 
 def several_queries(vectors: Any) -> Matrix | None:
-    """Return a matrix, (n, dim) float32 with n > 0, if it is a usual one: an array of finite float32 numbers."""
-    if type(vectors) is not np.ndarray or vectors.ndim != 2 or not vectors.size or not _is_plain(vectors):
+    """Return a matrix, (n, dim) float32 with n > 0, if it is a usual one: an array of finite numbers."""
+    return _plain(vectors) if type(vectors) is np.ndarray and vectors.ndim == 2 else None
+
+
+def _plain(array: npt.NDArray[Any]) -> Matrix | None:
+    """Return an array as float32 numbers in one piece of memory; None if it is empty or holds anything else."""
+    if not IS_USED or not array.size:
         return None
-    return vectors if np.isfinite(vectors).all() else None
-
-
-def _is_plain(array: Matrix) -> bool:
-    return IS_USED and array.dtype == FLOAT32 and array.flags.c_contiguous
+    if array.dtype != FLOAT32:
+        if array.dtype.char not in _NUMBERS:
+            return None
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, FLOAT32)
+    elif not array.flags.c_contiguous:
+        return None
+    # The square of one vector is faster than to look at each number, and finite for nearly all usual ones.
+    flat = array.reshape(-1)
+    if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(array).all():
+        return None
+    return array
 
 
 def _conditions(filter: Any) -> tuple[tuple[str, type, Any], ...] | None:

@@ -210,7 +210,7 @@ class Verbs:
     ) -> tuple[writes.Write, Flow[None] | None]:
         """Return the write, and the flow to run before it, if any."""
         name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
-        return self._upsert(name, inputs.points_from_input(ids, vectors, payloads), timeout_s)
+        return self._upsert(name, inputs.points_from_input(ids, vectors, payloads, integers_stay=True), timeout_s)
 
     def upsert_batches(self, collection: str, timeout: float | None) -> Batches:
         """Return the object that turns the caller's batches into writes."""

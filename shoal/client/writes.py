@@ -107,7 +107,10 @@ class Write:
 
 
 def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
-    """Return the write of checked points. Of points with the same id, the last one counts."""
+    """Return the write of checked points. Of points with the same id, the last one counts.
+
+    Integer vectors are converted to float32 for each message, while the messages before are on their way.
+    """
     positions = last_of_each(points.ids)
     kept = points if positions is None else points.take(positions)
 
@@ -156,9 +159,10 @@ def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: f
 
 
 def slice_of(points: PointColumns, start: int, end: int) -> PointColumns:
-    """Return the points [start, end), without copying vectors."""
+    """Return the points [start, end). Vectors of float32 are not copied, integers are converted."""
     payloads = None if points.payloads is None else points.payloads[start:end]
-    return PointColumns(ids=points.ids[start:end], vectors=points.vectors[start:end], payloads=payloads)
+    vectors = points.vectors[start:end].astype(np.float32, copy=False)
+    return PointColumns(ids=points.ids[start:end], vectors=vectors, payloads=payloads)
 
 
 def applied_of(collection: str, outcomes: Sequence[Outcome]) -> dict[str, Applied]:

@@ -17,9 +17,10 @@ from shoal.core.shard_config import ShardEntry
 class WorkerEntry:
     """A live worker's registration.
 
-    address: host:port of its internal service; memory_budget_bytes: memory that its replicas and builds may use, 0 if
-    unknown; file_budget: files that its replicas may have open, 0 if unknown; replica_files: files that each replica
-    has open, 0 if unknown; registration: modification revision of its key.
+    address: host:port of its internal service; http_port: port of the same host that serves the unary calls over HTTP,
+    0 for none; incarnation: id of its process, which its HTTP server checks; memory_budget_bytes: memory that its
+    replicas and builds may use, 0 if unknown; file_budget: files that its replicas may have open, 0 if unknown;
+    replica_files: files that each replica has open, 0 if unknown; registration: modification revision of its key.
     """
 
     id: WorkerId
@@ -32,6 +33,12 @@ class WorkerEntry:
     memory_budget_bytes: int = 0
     file_budget: int = 0
     replica_files: int = 0
+    http_port: int = 0
+
+    @property
+    def http_address(self) -> str:
+        """Return host:port of its HTTP port, "" for none."""
+        return f"{self.address.rpartition(':')[0]}:{self.http_port}" if self.http_port else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from shoal.core.deadline import Deadline
+from shoal.core.points import Matrix
 from shoal.core.shard_calls import ShardsSearch
 from shoal.core.topk import HitColumns
 
@@ -25,6 +26,11 @@ class PreparedSearch(Protocol):
         """Return the estimated time of the search in one thread, in microseconds."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """Return how many threads of the worker carry out searches."""
+        ...
+
     def run(self) -> HitColumns | None:
         """Search now, in the calling thread, which is that of the worker's event loop."""
         ...
@@ -38,8 +44,10 @@ class PreparedSearch(Protocol):
 class ExpressService(Protocol):
     """The optional half of a worker's ShardService."""
 
-    def ready(self, call: ShardsSearch) -> PreparedSearch | None:
+    def ready(self, call: ShardsSearch, queries: Matrix) -> PreparedSearch | None:
         """Return the search if every shard can answer it now, under its terms; None if one of them cannot, or if its
         time cannot be estimated beforehand.
+
+        queries: (n, dim) float32, to search for instead of those of the call: one call serves many searches.
         """
         ...

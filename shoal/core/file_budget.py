@@ -9,6 +9,9 @@ RESERVED_FILES = 128
 briefly.
 """
 
+MOST_CONNECTIONS, _LEAST_CONNECTIONS, _PART_OF_CONNECTIONS = 1_024, 16, 16
+"""Connections by HTTP are one of this many files that the process may open, between these bounds."""
+
 LOW_LIMIT = 4096
 """A limit below this causes a warning: it is the usual one of a shell, enough for a few hundred replicas at most."""
 
@@ -55,12 +58,18 @@ UNBOUNDED_FILES = FileBudget(limit=0, for_replicas=1 << 60, each=1, open_at_once
 """Budget of a worker whose limit was not read."""
 
 
-def file_budget(found: FileLimit, *, at_rest: int, in_use: int) -> FileBudget:
+def http_connections(limit: int) -> int:
+    """Return how many connections of routers by HTTP a process may have that may open `limit` files."""
+    return max(_LEAST_CONNECTIONS, min(MOST_CONNECTIONS, limit // _PART_OF_CONNECTIONS))
+
+
+def file_budget(found: FileLimit, *, at_rest: int, in_use: int, connections: int = 0) -> FileBudget:
     """Return the budget of replicas, each of which has `at_rest` files open, and `in_use` more while it is used.
 
-    Half of the files are for use. At least one replica can be used, however low the limit is.
+    connections: files kept for connections by HTTP, beside the reserved ones. Half of the files are for use. At least
+    one replica can be used, however low the limit is.
     """
-    files = max(0, found.limit - found.taken - RESERVED_FILES)
+    files = max(0, found.limit - found.taken - RESERVED_FILES - connections)
     open_at_once = max(1, files // 2 // in_use)
     left = max(0, files - open_at_once * in_use)
     return FileBudget(limit=found.limit, for_replicas=left, each=at_rest, open_at_once=open_at_once)

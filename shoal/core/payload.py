@@ -14,18 +14,23 @@ import enum
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from shoal.core.deep_json import DuplicateKey, Step, read_json, write_json
 from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
+from shoal.core.joined_json import decoded_together, encoded_together, groups_of
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 
 _NAMED_BYTES = 256 * 1024
 """In a text of up to this size, an error names the place of any fault. In longer texts the search would take long."""
+
+_ENCODED_AT_ONCE = 128
+"""Payloads that are encoded in one call of `json`."""
 
 _SHOWN_KEY, _SHOWN_STEPS = 64, 8
 _TEXT = {str}
@@ -54,6 +59,46 @@ class PayloadFault:
         return InvalidArgument(
             f"payloads[{index}]{_shown_path(self.path)} {self.what}", ErrorDetails(field="payloads", index=index, limit=self.limit)
         )
+
+
+def payloads_to_json(payloads: Iterable[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[bytes | None, ...]:
+    """Return the JSON text (UTF-8) of each payload; None for None. numpy scalars count as Python values.
+
+    Raises InvalidArgument that names the first bad payload and the path to its fault.
+    """
+    texts: list[bytes | None] = []
+    coming = iter(payloads)
+    while group := list(islice(coming, _ENCODED_AT_ONCE)):
+        given = [payload for payload in group if payload is not None]
+        together = _plainly_encoded(given, limits)
+        if together is None:
+            texts += [payload_to_json(payload, index, limits) for index, payload in enumerate(group, start=len(texts))]
+        else:
+            encoded = iter(together)
+            texts += [None if payload is None else next(encoded) for payload in group]
+    return tuple(texts)
+
+
+def _plainly_encoded(payloads: Sequence[Any], limits: Limits) -> list[bytes] | None:
+    """Return the texts of payloads that are certainly legal; None if a closer look at each is needed."""
+    if not all(_is_flat(payload, limits) or (isinstance(payload, Mapping) and _is_bounded(payload, limits)) for payload in payloads):
+        return None
+    texts = encoded_together(payloads, _encoded)
+    if not texts:
+        return texts
+    longest = max(map(len, texts))
+    if longest > limits.payload_bytes:
+        return None
+    if longest >= _long_integer_digits(limits) and any(_may_hold_long_integer(text, limits) for text in texts):
+        return None
+    return texts
+
+
+def _is_flat(payload: Any, limits: Limits) -> bool:
+    """Return whether a payload is a dict of texts to plain scalars, and not too large."""
+    if type(payload) is not dict or len(payload) > limits.payload_bytes:
+        return False
+    return _TEXT.issuperset(map(type, payload)) and _LEAVES.issuperset(map(type, payload.values()))
 
 
 def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
@@ -100,6 +145,19 @@ def stored_value(text: bytes) -> Any:
         return None
 
 
+def stored_values(texts: Sequence[bytes | None]) -> Iterator[Any]:
+    """Yield the value of each stored text, as stored_value gives it; None also for None."""
+    given = [text for text in texts if text is not None]
+    values = _stored_values(given)
+    return (None if text is None else next(values) for text in texts)
+
+
+def _stored_values(texts: Sequence[bytes]) -> Iterator[Any]:
+    for start, end in groups_of(texts):
+        together = decoded_together(texts[start:end], _STORED)
+        yield from map(stored_value, texts[start:end]) if together is None else together
+
+
 def value_from_json(text: str) -> Any:
     """Return the value of a JSON text that a user wrote, of any depth.
 
@@ -113,13 +171,19 @@ def value_from_json(text: str) -> Any:
 
 def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
     """Raise InvalidArgument that names the first text that is not a legal payload."""
-    for index, text in enumerate(payloads):
-        if text is None:
-            continue
-        if len(text) > limits.payload_bytes:
-            raise _too_long(len(text), limits).error(index)
-        if not _is_plainly_legal(text, limits) and (fault := text_fault(text, limits)) is not None:
-            raise fault.error(index)
+    given = [(index, text) for index, text in enumerate(payloads) if text is not None]
+    texts = [text for _, text in given]
+    for start, end in groups_of(texts):
+        if not _are_plainly_legal(texts[start:end], limits):
+            for index, text in given[start:end]:
+                _check_text(text, index, limits)
+
+
+def _check_text(text: bytes, index: int, limits: Limits) -> None:
+    if len(text) > limits.payload_bytes:
+        raise _too_long(len(text), limits).error(index)
+    if not _are_plainly_legal((text,), limits) and (fault := text_fault(text, limits)) is not None:
+        raise fault.error(index)
 
 
 def text_fault(data: bytes, limits: Limits) -> PayloadFault | None:
@@ -261,8 +325,9 @@ def _is_bounded(payload: Mapping[Any, Any], limits: Limits) -> bool:
     return True
 
 
-def _encoded(payload: Mapping[Any, Any]) -> bytes | None:
-    """Return the text of a payload; None if a value is not JSON, or if `json` reaches the recursion limit."""
+def _encoded(payload: Mapping[Any, Any] | Sequence[Any]) -> bytes | None:
+    """Return the text of a payload or a list of payloads; None if a value is not JSON, or `json` reaches the recursion
+    limit."""
     try:
         return _ENCODER.encode(payload).encode("utf-8")
     except (TypeError, ValueError, RecursionError):
@@ -283,23 +348,30 @@ def _scalar_text(value: Any) -> str:
     return json.dumps(plain_value(value), ensure_ascii=False, allow_nan=False)
 
 
-def _is_plainly_legal(data: bytes, limits: Limits) -> bool:
-    """Return whether a text is certainly legal; False if a closer check is needed."""
-    if data.count(b"{") + data.count(b"[") > limits.payload_depth and nesting(data) > limits.payload_depth:
+def _are_plainly_legal(texts: Sequence[bytes], limits: Limits) -> bool:
+    """Return whether all texts are certainly legal; False if a closer check of each is needed."""
+    longest = max(map(len, texts))
+    # A legal text has two brackets for each level.
+    if longest > limits.payload_bytes or (longest > 2 * limits.payload_depth and any(_is_deep(text, limits) for text in texts)):
         return False
-    if _may_hold_long_integer(data, limits):
+    if longest >= _long_integer_digits(limits) and any(_may_hold_long_integer(text, limits) for text in texts):
         return False
-    try:
-        value = _LEGAL.decode(data.decode("utf-8"))
-        if b"\\u" in data:
-            _ENCODER.encode(value).encode("utf-8")
-    except (ValueError, RecursionError):
+    values = decoded_together(texts, _LEGAL)
+    if values is None or set(map(type, values)) != {dict}:
         return False
-    return type(value) is dict
+    return not any(b"\\u" in text for text in texts) or _encoded(values) is not None
+
+
+def _is_deep(data: bytes, limits: Limits) -> bool:
+    return data.count(b"{") + data.count(b"[") > limits.payload_depth and nesting(data) > limits.payload_depth
+
+
+def _long_integer_digits(limits: Limits) -> int:
+    return int(limits.payload_integer_bits * math.log10(2)) + 1
 
 
 def _may_hold_long_integer(data: bytes, limits: Limits) -> bool:
-    digits = int(limits.payload_integer_bits * math.log10(2)) + 1
+    digits = _long_integer_digits(limits)
     return len(data) >= digits and b"0" * digits in data.translate(_DIGITS)
 
 

@@ -6,7 +6,7 @@ Ids are numpy arrays: int64 if all are integers, else object (of int and str).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,14 +28,14 @@ _SHOWN_INTEGERS = 10**40
 class PointColumns:
     """n points.
 
-    ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all; encoded: the
-    bytes of exactly these points as received in a message, None if they were not received as bytes.
+    ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all; encoded:
+    returns the bytes of exactly these points as they were received in a message, None if they were not received so.
     """
 
     ids: IdArray
     vectors: Matrix
     payloads: tuple[bytes | None, ...] | None
-    encoded: bytes | None = field(default=None, compare=False, repr=False)
+    encoded: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -303,3 +303,13 @@ class Search(Request):
     with_vectors: bool = False
     allow_partial: bool = False
     read: ReadAs = ReadAs()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchForm:
+    """What searches have in common that differ only in their queries.
+
+    search: one of them. Only the shape (n, dim) of its queries counts.
+    """
+
+    search: Search

@@ -46,7 +46,7 @@ class ReadTerms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardUpsert:
-    """Upsert of points that all belong to `shard`. The log stores `points.encoded` if it is given."""
+    """Upsert of points that all belong to `shard`. The log stores the bytes of `points.encoded` if it is given."""
 
     shard: ShardId
     request_id: RequestId

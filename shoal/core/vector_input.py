@@ -21,8 +21,10 @@ _REAL = "fiu"
 _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 
 
-def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
+def vectors_from_input(values: Any, *, field: str = "vectors", integers_stay: bool = False) -> Matrix:
     """Return a matrix (n, dim) float32 from an array or lists of real numbers of any dtype, rounded to float32.
+
+    integers_stay: return integers as they are, with their dtype. Their conversion to float32 cannot fail.
 
     Raises InvalidArgument that names the first bad row: of another length, masked, or with None, texts, booleans, NaN,
     infinity, or numbers that overflow float32.
@@ -33,7 +35,7 @@ def vectors_from_input(values: Any, *, field: str = "vectors") -> Matrix:
     if given is None or given.ndim != 2:
         shape = "rows of different lengths" if given is None else str(given.shape)
         raise InvalidArgument(f"{field} must have the shape (n, dim), not {shape}", ErrorDetails(field=field))
-    return _matrix(given, field)
+    return given if integers_stay and given.dtype.kind in "iu" else _matrix(given, field)
 
 
 def query_from_input(vector: Any) -> Matrix:

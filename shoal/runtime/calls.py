@@ -35,8 +35,10 @@ class CallContext(Protocol):
 Handler = Callable[[Any, CallContext], Awaitable[Any]]
 """Takes a request message. Returns the response message, or raises a ShoalError."""
 
-AtOnce = Callable[[Any, CallContext], Any]
-"""Answers as a Handler does, but without waiting. Returns None if it cannot: then the Handler is called."""
+AtOnce = Callable[[bytes, CallContext], bytes | None]
+"""Answers as a Handler does, but without waiting, and from the bytes of the request to the bytes of the response. It
+returns None if it cannot: then the Handler is called, which also refuses bytes that cannot be parsed.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

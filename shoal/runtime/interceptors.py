@@ -88,9 +88,7 @@ def _guarded(method: str, inner: Handler) -> Handler:
 
 
 def _guarded_at_once(method: str, inner: AtOnce) -> AtOnce:
-    def at_once(request: Any, context: CallContext) -> Any:
-        if type(request) is Unreadable:
-            return None
+    def at_once(request: bytes, context: CallContext) -> bytes | None:
         try:
             return inner(request, context)
         except ShoalError:
@@ -151,7 +149,7 @@ def _timed(inner: Handler, tally: _Tally) -> Handler:
 
 
 def _timed_at_once(inner: AtOnce, tally: _Tally) -> AtOnce:
-    def at_once(request: Any, context: CallContext) -> Any:
+    def at_once(request: bytes, context: CallContext) -> bytes | None:
         began = time.perf_counter()
         try:
             answer = inner(request, context)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -51,8 +53,7 @@ class PrometheusMetrics:
         if found is None:
             found = self._made[metric.name] = self._make(metric)
         labelled = found.labels(*labels) if metric.labels else found
-        measure: Measure = labelled.observe if metric.kind == "histogram" else labelled.inc
-        return measure
+        return self._gathered.later(labelled.observe if metric.kind == "histogram" else labelled.inc)
 
     def gather(self, metrics: tuple[MetricSpec, ...], read: Read) -> None:
         """See Metrics."""
@@ -88,6 +89,35 @@ class PrometheusMetrics:
         return self._client.Counter(metric.name, metric.text, metric.labels, registry=self._registry)
 
 
+_MOST_HELD = 256
+
+
+class _HeldValues:
+    """Values of one metric that are not measured yet. Any thread may add some at any time.
+
+    To measure one value beside other work costs several times as much as to measure many at once.
+    """
+
+    __slots__ = ("_lock", "_measure", "_values")
+
+    def __init__(self, measure: Measure) -> None:
+        self._measure, self._lock = measure, threading.Lock()
+        self._values: deque[float] = deque()
+
+    def add(self, value: float) -> None:
+        """Keep a value; measure all of them if there are many."""
+        values = self._values
+        values.append(value)
+        if len(values) >= _MOST_HELD:
+            self.measure()
+
+    def measure(self) -> None:
+        """Measure all values."""
+        with self._lock:
+            for _ in range(len(self._values)):
+                self._measure(self._values.popleft())
+
+
 class _Gathered:
     """Collects the metrics that are read only on request.
 
@@ -98,18 +128,27 @@ class _Gathered:
         self._core = core
         self._metrics: dict[str, MetricSpec] = {}
         self._reads: tuple[Read, ...] = ()
+        self._held: list[_HeldValues] = []
 
     def add(self, metrics: tuple[MetricSpec, ...], read: Read) -> None:
         """Add a function that returns samples, and its metrics."""
         self._metrics |= {metric.name: metric for metric in metrics}
         self._reads = (*self._reads, read)
 
+    def later(self, measure: Measure) -> Measure:
+        """Return a measure that keeps its values until there are many, or until the metrics are read."""
+        values = _HeldValues(measure)
+        self._held.append(values)
+        return values.add
+
     def names(self) -> set[str]:
         """Return the names of all metrics that may be reported."""
         return set(self._metrics)
 
     def collect(self) -> Iterator[Any]:
-        """See prometheus_client.registry.Collector."""
+        """See prometheus_client.registry.Collector. It is the first one that a registry asks."""
+        for values in list(self._held):
+            values.measure()
         kinds = {"gauge": self._core.GaugeMetricFamily, "counter": self._core.CounterMetricFamily}
         families = {each.name: kinds[each.kind](each.name, each.text, labels=each.labels) for each in self._metrics.values()}
         for read in self._reads:

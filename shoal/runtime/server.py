@@ -126,9 +126,9 @@ def announced_address(host: str, address: str) -> str:
 
 def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None) -> Any:
     """Return the handler of gRPC for a call. A ShoalError ends the call with its status."""
-    handle, at_once = call.handle, call.at_once
+    handle, at_once, read = call.handle, call.at_once, reader_of(call)
 
-    async def answered(request: Any, context: Any) -> Any:
+    async def answered(request: bytes, context: Any) -> Any:
         if announce is not None:
             await announce(context)
         try:
@@ -136,10 +136,9 @@ def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None)
                 answer = at_once(request, context)
                 if answer is not None:
                     return answer
-            return await handle(request, context)
+            return (await handle(read(request), context)).SerializeToString()
         except ShoalError as error:
             await context.abort(code_of(error), message_of(error), details_to_metadata(error))
 
-    return grpc.unary_unary_rpc_method_handler(
-        answered, request_deserializer=reader_of(call), response_serializer=call.response.SerializeToString
-    )
+    # Without serializers, gRPC passes bytes.
+    return grpc.unary_unary_rpc_method_handler(answered)

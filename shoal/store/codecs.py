@@ -21,6 +21,8 @@ from shoal.core.slots import SlotRange
 
 T = TypeVar("T")
 
+_MOST_PORT = 65_535
+
 
 def encode_collection(collection: Collection) -> bytes:
     """Return a collection as stored."""
@@ -136,6 +138,7 @@ def encode_worker(worker: WorkerEntry) -> bytes:
             "memory_budget_bytes": worker.memory_budget_bytes,
             "file_budget": worker.file_budget,
             "replica_files": worker.replica_files,
+            "http_port": worker.http_port,
         }
     )
 
@@ -154,10 +157,18 @@ def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
             memory_budget_bytes=int(raw.get("memory_budget_bytes", 0)),
             file_budget=int(raw.get("file_budget", 0)),
             replica_files=int(raw.get("replica_files", 0)),
+            # A worker of an older version has none.
+            http_port=_port(raw.get("http_port", 0)),
             registration=Revision(registration),
         )
 
     return _decoded(key, value, build)
+
+
+def _port(port: Any) -> int:
+    if not (type(port) is int and 0 <= port <= _MOST_PORT):
+        raise ValueError(f"port {port!r}")
+    return port
 
 
 def encode_leader(address: str) -> bytes:

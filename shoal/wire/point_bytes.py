@@ -35,7 +35,7 @@ def with_points(message: Message, tag: bytes, points: PointColumns) -> bytes:
 
 def points_to_bytes(points: PointColumns) -> bytes:
     """Return the points as the bytes of a PointBatch. Points that were read from bytes give these bytes again."""
-    return b"".join(_pieces(points)) if points.encoded is None else points.encoded
+    return b"".join(_pieces(points)) if points.encoded is None else points.encoded()
 
 
 def points_from_bytes(data: bytes) -> PointColumns:
@@ -47,11 +47,11 @@ def points_from_bytes(data: bytes) -> PointColumns:
         message = common_pb2.PointBatch.FromString(data)
     except DecodeError as error:
         raise InvalidArgument(f"the points cannot be read: {error}", ErrorDetails(field="points")) from None
-    return dataclasses.replace(points_from_message(message), encoded=data)
+    return dataclasses.replace(points_from_message(message), encoded=lambda: data)
 
 
 def points_from_request(message: common_pb2.PointBatch) -> PointColumns:
-    """Return the points of a caller's message, with the bytes that a log keeps for them.
+    """Return the points of a caller's message. Their bytes are made of the message when somebody asks for them.
 
     Fields that this version does not know are left out of these bytes. Vectors that came as `values` are encoded later,
     as `data`. Raises InvalidArgument if columns differ in length.
@@ -59,14 +59,18 @@ def points_from_request(message: common_pb2.PointBatch) -> PointColumns:
     points = points_from_message(message)
     if message.vectors.values:
         return points
-    message.DiscardUnknownFields()  # type: ignore[attr-defined]
-    return dataclasses.replace(points, encoded=message.SerializeToString())
+
+    def encoded() -> bytes:
+        message.DiscardUnknownFields()  # type: ignore[attr-defined]
+        return message.SerializeToString()
+
+    return dataclasses.replace(points, encoded=encoded)
 
 
 def _pieces(points: PointColumns) -> list[bytes | memoryview]:
     """Return the pieces of a PointBatch's bytes. Vectors are a view of the matrix if it is contiguous, else a copy."""
     if points.encoded is not None:
-        return [points.encoded]
+        return [points.encoded()]
     ids = ids_to_message(points.ids).SerializeToString()
     count, dim = points.vectors.shape
     data_bytes = count * dim * LITTLE_F32.itemsize

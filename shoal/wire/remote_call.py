@@ -25,7 +25,7 @@ async def call_remote(
     except grpc.aio.AioRpcError as error:
         if unknown is not None and error.code() is grpc.StatusCode.UNIMPLEMENTED:
             raise unknown(f"{peer}: {error_from_exception(error).message}") from None
-        raise _named(error_from_exception(error), peer, always_named) from None
+        raise with_peer(error_from_exception(error), peer, always_named) from None
     except grpc.aio.UsageError:
         raise Unavailable(f"{peer}: its connection was closed") from None
     except asyncio.CancelledError:
@@ -42,8 +42,9 @@ def call_remote_blocking(method: Any, request: Any, timeout_s: float, peer: str)
     try:
         return method(request, timeout=timeout_s)
     except grpc.RpcError as error:
-        raise _named(error_from_exception(error), peer, always_named=False) from None
+        raise with_peer(error_from_exception(error), peer, always_named=False) from None
 
 
-def _named(error: ShoalError, peer: str, always_named: bool) -> ShoalError:
+def with_peer(error: ShoalError, peer: str, always_named: bool = False) -> ShoalError:
+    """Return an error of a call with the name of the process that was called, where `call_remote` adds it."""
     return type(error)(f"{peer}: {error.message}", error.details) if always_named or error.retryable else error

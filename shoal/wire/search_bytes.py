@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError
 
 from shoal.core.points import Matrix, PointId
 from shoal.core.requests import Search, ShardToken
+from shoal.core.topk import HitColumns
 from shoal.v1 import search_pb2
 from shoal.wire.call_parts import tokens_to_messages
+from shoal.wire.columns import fill_hits
 from shoal.wire.point_bytes import varint
 from shoal.wire.searches import search_to_message
 
@@ -53,6 +55,13 @@ def bytes_before_queries(rows: int, dim: int) -> bytes:
 def bytes_of_search(head: bytes, tokens: bytes, before: bytes, queries: Matrix) -> bytes:
     """Return the bytes of a search. queries: float32, as one piece of memory."""
     return b"".join((head, tokens, before, queries.data))
+
+
+def bytes_of_hits(hits: HitColumns) -> bytes:
+    """Return the bytes of an answer with these hits, and nothing else."""
+    message = search_pb2.SearchResponse()
+    fill_hits(message.hits, hits)
+    return message.SerializeToString()
 
 
 class HitLists(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
@@ -141,15 +140,19 @@ def accuracy_of(*, exact: bool, recall: float | None, params: Mapping[str, float
 
 def shard_search_to_message(call: ShardSearch, turn: Turn = FREE) -> worker_pb2.ShardSearchRequest:
     """Return the search of a shard as a message."""
+    return _of_shard(call, call.shard, call.terms, turn)
+
+
+def _of_shard(call: VectorSearch, shard: ShardId, terms: ReadTerms, turn: Turn) -> worker_pb2.ShardSearchRequest:
     message = worker_pb2.ShardSearchRequest(
-        shard=shard_to_message(call.shard),
+        shard=shard_to_message(shard),
         queries=vectors_to_message(call.queries),
         groups=groups_to_message(call.groups, turn),
         radius=call.radius,
         explain=call.explain,
         with_payload=call.with_payload,
         with_vectors=call.with_vectors,
-        terms=terms_to_message(call.terms),
+        terms=terms_to_message(terms),
     )
     match call.accuracy:
         case Exact():
@@ -212,9 +215,8 @@ def shard_found_from_message(message: worker_pb2.ShardSearchResponse) -> ShardFo
 
 def shards_search_to_message(call: ShardsSearch, turn: Turn = FREE) -> worker_pb2.SearchShardsRequest:
     """Return the search of several shards as a message."""
-    first = dataclasses.replace(call.of(call.shards[0]), terms=ReadTerms(consistency=call.consistency, caller=call.caller))
     return worker_pb2.SearchShardsRequest(
-        search=shard_search_to_message(first, turn),
+        search=_of_shard(call, call.shards[0], ReadTerms(consistency=call.consistency, caller=call.caller), turn),
         shards=[shard.number for shard in call.shards],
         min_seqs=[call.min_seqs.get(shard, 0) for shard in call.shards] if call.min_seqs else (),
     )
@@ -261,6 +263,8 @@ def shards_found_from_message(call: ShardsSearch, message: worker_pb2.SearchShar
 
     Raises Internal for an answer about shards that were not asked for: its hits may be those of other shards.
     """
+    if not message.failed and list(message.answered) == [shard.number for shard in call.shards]:
+        return ShardsFound(hits=hits_from_message(message.hits), explain=tuple(map(explain_from_message, message.explain)))
     asked = {shard.number: shard for shard in call.shards}
     answered, failed = set(message.answered), {each.shard: each for each in message.failed}
     if not answered.isdisjoint(failed) or not asked.keys() >= answered | failed.keys():

@@ -41,9 +41,6 @@ from shoal.wire.columns import (
 from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
 from shoal.wire.point_bytes import POINTS_OF_WRITE, points_from_bytes, with_points
 
-WRITE_PATH = "/shoal.v1.Worker/Write"
-"""gRPC path of a shard's write. Its message is made here, as bytes."""
-
 
 def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
     """Return the bytes of a write's message. The points of an upsert are copied once."""
@@ -78,9 +75,8 @@ def ack_to_message(ack: WriteAck) -> worker_pb2.ShardWriteResponse:
     return worker_pb2.ShardWriteResponse(seq=ack.seq, affected=ack.affected, more=ack.more)
 
 
-def ack_from_bytes(data: bytes) -> WriteAck:
-    """Return the acknowledgement of a message's bytes."""
-    message = worker_pb2.ShardWriteResponse.FromString(data)
+def ack_from_message(message: worker_pb2.ShardWriteResponse) -> WriteAck:
+    """Return the acknowledgement of a message."""
     return WriteAck(seq=Seq(message.seq), affected=message.affected, more=message.more)
 
 

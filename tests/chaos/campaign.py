@@ -93,8 +93,8 @@ def herds(prefix: str) -> tuple[Herd, ...]:
     return Herd(name=f"{prefix}-two", shards=2, replicas=2), Herd(name=f"{prefix}-three", shards=3, replicas=3)
 
 
-def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, evidence: Path, tell: Tell) -> None:
-    """Run rounds for `seconds`, then complete the figures.
+def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, evidence: Path, tell: Tell, pauses: float = 1.0) -> None:
+    """Run rounds for `seconds`, then complete the figures. pauses: see MixedLoad.
 
     Stops at the first fault of the cluster, and keeps its logs.
     """
@@ -102,7 +102,7 @@ def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, e
     planned = rounds(chance, ground.faults, ground.counts, figures.ttl_s)
     with (
         shoal.connect(ground.addresses, timeout=10) as client,
-        MixedLoad(ground.addresses, herds(prefix), leavers=LEAVERS, seed=figures.seed) as load,
+        MixedLoad(ground.addresses, herds(prefix), leavers=LEAVERS, seed=figures.seed, pauses=pauses) as load,
     ):
         try:
             _await_calm(ground, client, load)

@@ -56,13 +56,15 @@ print("begun", flush=True)
 class Leavers:
     """Makes members of a crew. left: number of calls that were left, by the way of leaving."""
 
-    def __init__(self, addresses: Sequence[str], herds: Sequence[Herd], new_version: Callable[[], int], *, count: int) -> None:
+    def __init__(
+        self, addresses: Sequence[str], herds: Sequence[Herd], new_version: Callable[[], int], *, count: int, pauses: float = 1.0
+    ) -> None:
         self._addresses, self._herds, self._new_version = list(addresses), herds, new_version
         self.left: Counter[str] = Counter()
         # One loop for all calls and for the whole process: gRPC logs errors if a loop is closed soon after its calls.
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="leavers", daemon=True).start()
-        self.members = [Member(partial(self._step, _Points(number, herds)), _PAUSE_S) for number in range(count)]
+        self.members = [Member(partial(self._step, _Points(number, herds)), _PAUSE_S * pauses) for number in range(count)]
 
     def _step(self, points: _Points, client: shoal.Client, chance: random.Random) -> None:
         herd, step = chance.choice(self._herds), next(points.steps)

@@ -24,13 +24,14 @@ class Load:
     As a context it runs until the context ends; `wrong` returns every wrong answer.
     """
 
-    def __init__(self, addresses: Sequence[str], *, writers: int = 2, searchers: int = 2, shards: int = 4) -> None:
+    def __init__(self, addresses: Sequence[str], *, writers: int = 2, searchers: int = 2, shards: int = 4, pauses: float = 1.0) -> None:
+        """pauses: multiple of the usual pauses between the calls."""
         self.book = Book()
         self.wrong: list[str] = []
         self._shards = shards
         self._addresses = list(addresses)
-        self._writing = [Member(partial(self._write, number), _PAUSE_S) for number in range(writers)]
-        self._searching = [Member(self._search, _PAUSE_S) for _ in range(searchers)]
+        self._writing = [Member(partial(self._write, number), _PAUSE_S * pauses) for number in range(writers)]
+        self._searching = [Member(self._search, _PAUSE_S * pauses) for _ in range(searchers)]
         self._crew = Crew(addresses, [*self._writing, *self._searching])
         self.reset, self.pause, self.resume = self._crew.reset, self._crew.pause, self._crew.resume
         self.all_succeeded_since = self._crew.all_succeeded_since

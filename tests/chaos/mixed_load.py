@@ -78,20 +78,23 @@ class MixedLoad:
         probes: bool = True,
         leavers: int = 0,
         seed: int = 0,
+        pauses: float = 1.0,
     ) -> None:
-        """leavers: callers that leave early; they are not counted among the clients."""
+        """leavers: callers that leave early; they are not counted among the clients. pauses: multiple of the usual
+        pauses between the calls.
+        """
         self.herds, self.findings = herds, list[Finding]()
         self.counts: Counter[Kind] = Counter()
         self._addresses, self._points = list(addresses), writers * POINTS_PER_WRITER
         self._lock, self._version = threading.Lock(), 0
-        self._clients = [Member(partial(self._write_or_read, number), _PAUSE_S) for number in range(writers)]
-        self._clients += [Member(self._read_any, _PAUSE_S) for _ in range(readers)]
+        self._clients = [Member(partial(self._write_or_read, number), _PAUSE_S * pauses) for number in range(writers)]
+        self._clients += [Member(self._read_any, _PAUSE_S * pauses) for _ in range(readers)]
         self._probes = {
-            (herd.name, shard): Member(partial(self._probe, herd, point), _PROBE_PAUSE_S)
+            (herd.name, shard): Member(partial(self._probe, herd, point), _PROBE_PAUSE_S * pauses)
             for herd in (herds if probes else ())
             for shard, point in enumerate(herd.probes())
         }
-        self.leavers = Leavers(addresses, herds, self._new_version, count=leavers)
+        self.leavers = Leavers(addresses, herds, self._new_version, count=leavers, pauses=pauses)
         self._crew = Crew(addresses, [*self._clients, *self._probes.values(), *self.leavers.members], seed=seed)
         self.pause, self.resume, self.all_succeeded_since = self._crew.pause, self._crew.resume, self._crew.all_succeeded_since
 

@@ -33,7 +33,7 @@ ROOMS = {
     "shoal.v1": (
         *MESSAGES,
         # Stubs, no messages: see test_only_the_wire_knows_messages.
-        "router/rpc/transport.py",
+        "router/rpc/leader.py",
         "shard_worker/rpc/peers.py",
         "coordinator/log_ends.py",
     ),

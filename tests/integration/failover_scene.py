@@ -20,6 +20,7 @@ from shoal.wire.shard_calls import get_to_message
 from tests.chaos.mixed_load import Herd, MixedLoad
 from tests.chaos.replicas import differences
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.scope import LOAD_PAUSES
 
 TTL_S = 2
 _READ_S = 20.0
@@ -125,7 +126,7 @@ def scene(cluster: RoleCluster, name: str, *, shards: int = 1, replicas: int = 3
     herd, clients = Herd(name=name, shards=shards, replicas=replicas), int(loaded)
     with shoal.connect(cluster.addresses, timeout=30) as client:
         cluster.wait_whole(client)
-        with MixedLoad(cluster.addresses, [herd], writers=clients, readers=clients, probes=loaded) as load:
+        with MixedLoad(cluster.addresses, [herd], writers=clients, readers=clients, probes=loaded, pauses=LOAD_PAUSES) as load:
             playing = Scene(cluster, client, herd, load)
             cluster.wait_whole(client)
             playing.await_progress()

@@ -64,7 +64,7 @@ class Worker:
             stores=OpenStores(most=64, idle_s=60.0),
             lease_held=lambda _: True,
             peers=Alone(),
-            changed=lambda: None,
+            changed=lambda shard: None,
         )
         self.calls, self.before, self.term = 0, 1 << 62, 0
 

@@ -157,7 +157,7 @@ async def run(folder: Path, index: str, dim: int, mib: int) -> dict[str, object]
         stores=OpenStores(most=64, idle_s=60.0),
         lease_held=lambda _: True,
         peers=Alone(),
-        changed=lambda: None,
+        changed=lambda shard: None,
     )
     spec = CollectionSpec(name="c", dim=dim, index=index)
     await folders.create(SHARD, REPLICA, spec)

@@ -16,7 +16,7 @@ from tests.support.cluster.role_cluster import RoleCluster, wait_until
 from tests.support.figures import show
 from tests.support.scope import LONG
 
-SHARDS, POINTS, DIM, K, TTL_S = 24, 3_000, 8, 20, 2
+SHARDS, REPLICAS, POINTS, DIM, K, TTL_S = 24, 3, 3_000, 8, 20, 2
 SEARCHERS, AFTER_EACH_FAULT = 3, 30
 ROUNDS = [(0, 1), (1, 2), (2, 0)] if LONG else [(0, 1)]
 """Which worker is killed, and then which one is frozen."""
@@ -32,6 +32,15 @@ def nearest(rows: np.ndarray, query: np.ndarray) -> list[int]:
     """Ids of the k nearest, ties by id. Components are small integers, so distances are exact."""
     distances = ((rows - query) ** 2).sum(axis=1)
     return np.lexsort((np.arange(len(rows)), distances))[:K].tolist()
+
+
+def has_all_everywhere(client: shoal.Client) -> bool:
+    """Return whether every replica has applied what its primary has. Before that, searches that ask for nothing more
+    than "any" or their own writes may see less.
+    """
+    return all(
+        len(shard.replicas) == REPLICAS and len({each.applied_seq for each in shard.replicas}) == 1 for shard in client.cluster().shards
+    )
 
 
 @dataclass
@@ -86,9 +95,10 @@ class Searching:
 def test_searches_in_groups_survive_killed_and_frozen_workers(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with RoleCluster(tmp_path / "cluster", workers=3, lease_ttl_s=TTL_S) as cluster, shoal.connect(cluster.address, timeout=60) as client:
         rows = vectors()
-        client.create_collection("a", dim=DIM, shards=SHARDS, replicas=3)
+        client.create_collection("a", dim=DIM, shards=SHARDS, replicas=REPLICAS)
         client.upsert("a", list(range(POINTS)), rows, payloads=[{"at": at} for at in range(POINTS)])
         cluster.wait_whole(client)
+        wait_until(lambda: has_all_everywhere(client), "every replica has applied all points")
         searching = Searching(cluster.address, rows)
         with searching.going_on():
             searching.wait_for_more()

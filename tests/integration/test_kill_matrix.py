@@ -13,6 +13,7 @@ from rich.console import Console
 from tests.chaos.kill_matrix import FAULTS, IN_WORDS, TARGETS, TTL_S, Row, drawn, matrix_cluster, run_cell
 from tests.chaos.load import Load
 from tests.support.cluster.role_cluster import RoleCluster
+from tests.support.scope import LOAD_PAUSES
 
 IN_SHORT = (
     ("worker", "kill"),
@@ -37,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def load(cluster: RoleCluster):
-    with Load(cluster.addresses) as load:
+    with Load(cluster.addresses, pauses=LOAD_PAUSES) as load:
         yield load
 
 

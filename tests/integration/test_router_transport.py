@@ -1,5 +1,5 @@
-"""Test the router's gRPC transport with the worker's real service, over real sockets. A dumb twin is behind the
-service.
+"""Test the router's calls on workers with the worker's real service, over real sockets, over both wires. A dumb twin is
+behind the service.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from shoal.core.cluster_map import ClusterMap, LeaderEntry
+from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.errors import AlreadyExists, DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, Unavailable
 from shoal.core.filter import Exists, Not
-from shoal.core.ids import RequestId, Revision, ShardId
+from shoal.core.ids import RequestId, Revision, ShardId, WorkerId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.recovery import RecoveryRequest
 from shoal.core.replies import AuditPage, ShardRecovery
@@ -37,14 +37,18 @@ from shoal.core.shard_calls import (
     WriteAck,
 )
 from shoal.core.topk import HitColumns
-from shoal.router.rpc.transport import GrpcLeader, GrpcShardService, connect_worker
-from shoal.runtime.calls import calls_of
+from shoal.router.rpc.leader import GrpcLeader
+from shoal.router.rpc.remote_worker import RemoteWorker, connect_worker
+from shoal.runtime.calls import UnaryCall, calls_of
+from shoal.runtime.http.limits import HttpLimits
+from shoal.runtime.http.server import HttpServer
 from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.rpc.worker_service import WorkerServicer
 from shoal.v1 import collections_pb2
 from shoal.wire.recovery import audit_to_message, recover_from_message, recovery_to_message
 from shoal.wire.services import COORDINATOR
+from shoal.wire.worker_methods import WORKER_METHODS
 from tests.support.network.ports import free_port
 from tests.twins.cluster import MEMORY_BYTES, TwinCluster, TwinWorker, new_conversions
 from tests.twins.router_answers import AUDITED, RECOVERY
@@ -83,18 +87,45 @@ def twin_worker() -> TwinWorker:
     return cluster.workers["w0"]
 
 
-def over_grpc(check: Callable[[TwinWorker, GrpcShardService], Awaitable[None]]) -> None:
-    async def run() -> None:
+Check = Callable[[TwinWorker, RemoteWorker], Awaitable[None]]
+OverWire = Callable[[Check], None]
+
+
+def entry(address: str, http_port: int = 0, incarnation: str = "i") -> WorkerEntry:
+    return WorkerEntry(
+        id=WorkerId("w0"), address=address, http_port=http_port, incarnation=incarnation, pid=1, node="n", zone="", registration=Revision(1)
+    )
+
+
+def of_data(call: UnaryCall) -> bool:
+    return WORKER_METHODS[call.path.rpartition("/")[2]].of_data
+
+
+@pytest.fixture(params=["grpc", "http"])
+def over_wire(request: pytest.FixtureRequest) -> OverWire:
+    """Run a check with a worker that serves calls on points over one wire only."""
+    over_http = request.param == "http"
+
+    def run_check(check: Check) -> None:
+        asyncio.run(run(check))
+
+    async def run(check: Check) -> None:
         twin, server = twin_worker(), GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)
-        server.add(call_table(WorkerServicer(twin, new_conversions()).calls()))
-        remote = connect_worker(await server.start(), MESSAGE_BYTES, new_conversions())
+        calls = WorkerServicer(twin, new_conversions()).calls()
+        server.add(call_table(call for call in calls if not (over_http and of_data(call))))
+        http = HttpServer(
+            host="127.0.0.1", port=0, table=call_table(calls), limits=HttpLimits(message_bytes=MESSAGE_BYTES), role="worker", server_id="i"
+        )
+        http_port = int((await http.start()).rpartition(":")[2]) if over_http else 0
+        remote = connect_worker(entry(await server.start(), http_port), MESSAGE_BYTES, new_conversions())
         try:
             await check(twin, remote)
         finally:
             await remote.close()
             await server.stop(0)
+            await http.stop(0)
 
-    asyncio.run(run())
+    return run_check
 
 
 def hit_values(hits: HitColumns) -> tuple[object, ...]:
@@ -130,8 +161,8 @@ async def answers(service: ShardService) -> list[object]:
     ]
 
 
-def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
-    async def check(_: TwinWorker, remote: GrpcShardService) -> None:
+def test_a_worker_answers_the_same_with_and_without_a_hop(over_wire: OverWire) -> None:
+    async def check(_: TwinWorker, remote: RemoteWorker) -> None:
         there = await answers(remote)
         assert there == await answers(twin_worker())
         assert there[0] == WriteAck(seq=2, affected=3)
@@ -142,13 +173,13 @@ def test_a_worker_answers_the_same_with_and_without_a_hop() -> None:
         assert there[-1] == WriteAck(seq=4, affected=2)
         assert there[6] == WorkerStatus(memory_bytes=MEMORY_BYTES, failed={}, serving=frozenset({str(SHARD)}))
 
-    over_grpc(check)
+    over_wire(check)
 
 
 def test_a_worker_of_an_older_version_is_recognised() -> None:
     async def run() -> None:
         server = GrpcServer(host="127.0.0.1", port=0, message_bytes=MESSAGE_BYTES)  # It does not know the call.
-        remote = connect_worker(await server.start(), MESSAGE_BYTES, new_conversions())
+        remote = connect_worker(entry(await server.start()), MESSAGE_BYTES, new_conversions())
         try:
             with pytest.raises(OlderWorker, match="it does not know this call"):
                 await remote.search_shards(SEARCH_SHARDS, WAIT_S)
@@ -159,29 +190,29 @@ def test_a_worker_of_an_older_version_is_recognised() -> None:
     asyncio.run(run())
 
 
-def test_an_empty_shard_answers_over_the_wire() -> None:
-    async def check(_: TwinWorker, remote: GrpcShardService) -> None:
+def test_an_empty_shard_answers_over_the_wire(over_wire: OverWire) -> None:
+    async def check(_: TwinWorker, remote: RemoteWorker) -> None:
         hits = (await remote.search(SEARCH, WAIT_S)).hits
         assert hits.counts.tolist() == [0, 0]
         assert len(await remote.get(ShardGet(shard=SHARD, ids=id_array([1])), WAIT_S)) == 0
 
-    over_grpc(check)
+    over_wire(check)
 
 
-def test_errors_arrive_with_their_kind_message_and_details() -> None:
-    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+def test_errors_arrive_with_their_kind_message_and_details(over_wire: OverWire) -> None:
+    async def check(twin: TwinWorker, remote: RemoteWorker) -> None:
         given = DataLoss("crc of row 7", ErrorDetails(shard="id-a/0", index=7, applied={"id-a/0": "maybe"}))
         twin.before = [given]
         with pytest.raises(DataLoss) as caught:
             await remote.write(UPSERT, WAIT_S)
         assert (caught.value.message, caught.value.details) == (given.message, given.details)
 
-    over_grpc(check)
+    over_wire(check)
 
 
 @pytest.mark.parametrize("sign", ["x", "😀"])
-def test_an_error_with_long_texts_arrives_cut(sign: str) -> None:
-    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+def test_an_error_with_long_texts_arrives_cut(sign: str, over_wire: OverWire) -> None:
+    async def check(twin: TwinWorker, remote: RemoteWorker) -> None:
         details = ErrorDetails(shard=sign * 2_000, applied={f"{sign * 100}/{number}": "maybe" for number in range(100)})
         for _ in range(20):
             twin.before = [DataLoss(sign * 2_000, details)]
@@ -189,11 +220,11 @@ def test_an_error_with_long_texts_arrives_cut(sign: str) -> None:
                 await remote.count(ShardCount(shard=SHARD), WAIT_S)
             assert caught.value.details.applied
 
-    over_grpc(check)
+    over_wire(check)
 
 
-def test_the_deadline_travels_and_ends_the_call() -> None:
-    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+def test_the_deadline_travels_and_ends_the_call(over_wire: OverWire) -> None:
+    async def check(twin: TwinWorker, remote: RemoteWorker) -> None:
         await remote.count(ShardCount(shard=SHARD), WAIT_S)
         # gRPC rounds a timeout of this size up to tenths of a second.
         assert WAIT_S - 5 < twin.timeouts[-1] <= WAIT_S + 0.2
@@ -201,11 +232,11 @@ def test_the_deadline_travels_and_ends_the_call() -> None:
         with pytest.raises(DeadlineExceeded):
             await remote.count(ShardCount(shard=SHARD), 0.05)
 
-    over_grpc(check)
+    over_wire(check)
 
 
-def test_closing_a_connection_fails_its_calls_with_unavailable_at_once() -> None:
-    async def check(twin: TwinWorker, remote: GrpcShardService) -> None:
+def test_closing_a_connection_fails_its_calls_with_unavailable_at_once(over_wire: OverWire) -> None:
+    async def check(twin: TwinWorker, remote: RemoteWorker) -> None:
         asked = asyncio.Event()
 
         async def asked_and_hang(call: ShardCount, timeout_s: float) -> int:
@@ -221,13 +252,47 @@ def test_closing_a_connection_fails_its_calls_with_unavailable_at_once() -> None
         with pytest.raises(Unavailable, match="closed"):
             await remote.count(ShardCount(shard=SHARD), WAIT_S)
 
-    over_grpc(check)
+    over_wire(check)
+
+
+def test_the_work_of_a_cancelled_call_ends(over_wire: OverWire) -> None:
+    async def check(twin: TwinWorker, remote: RemoteWorker) -> None:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def asked_and_hang(call: ShardCount, timeout_s: float) -> int:
+            asked.set()
+            try:
+                return await hang(call, timeout_s)
+            finally:
+                ended.set()
+
+        twin.count = asked_and_hang
+        asking = asyncio.create_task(remote.count(ShardCount(shard=SHARD), 600.0))
+        await asked.wait()
+        asking.cancel()
+        await asyncio.wait_for(ended.wait(), WAIT_S)
+        assert asking.cancelled()
+
+    over_wire(check)
+
+
+def test_messages_as_large_as_allowed_travel_both_ways(over_wire: OverWire) -> None:
+    async def check(_: TwinWorker, remote: RemoteWorker) -> None:
+        rows, dim = 240, 1_000
+        vectors = np.arange(rows * dim, dtype=np.float32).reshape(rows, dim)
+        points = PointColumns(ids=np.arange(rows), vectors=vectors, payloads=None)
+        await remote.write(ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=points), WAIT_S)
+        got = await remote.get(ShardGet(shard=SHARD, ids=np.arange(rows), with_vectors=True), WAIT_S)
+        assert got.vectors is not None
+        assert np.array_equal(got.vectors, vectors)
+
+    over_wire(check)
 
 
 def test_a_worker_that_is_not_there_is_unavailable_at_once_and_named() -> None:
     async def call() -> None:
         port = free_port()
-        remote = connect_worker(f"127.0.0.1:{port}", MESSAGE_BYTES, new_conversions())
+        remote = connect_worker(entry(f"127.0.0.1:{port}"), MESSAGE_BYTES, new_conversions())
         try:
             with pytest.raises(Unavailable, match=f"worker at 127.0.0.1:{port}"):
                 await remote.status(600.0)
@@ -237,14 +302,14 @@ def test_a_worker_that_is_not_there_is_unavailable_at_once_and_named() -> None:
     asyncio.run(call())
 
 
-def test_a_message_larger_than_allowed_is_exhausted_not_internal() -> None:
-    async def check(_: TwinWorker, remote: GrpcShardService) -> None:
+def test_a_message_larger_than_allowed_is_exhausted_not_internal(over_wire: OverWire) -> None:
+    async def check(_: TwinWorker, remote: RemoteWorker) -> None:
         vectors = np.zeros((1_000, 1_000), dtype=np.float32)
         points = PointColumns(ids=np.arange(1_000), vectors=vectors, payloads=None)
         with pytest.raises(ResourceExhausted, match="send fewer points"):
             await remote.write(ShardUpsert(shard=SHARD, request_id=RequestId("me", 1), points=points), WAIT_S)
 
-    over_grpc(check)
+    over_wire(check)
 
 
 async def hang(call: ShardCount, timeout_s: float) -> int:

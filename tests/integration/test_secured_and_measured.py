@@ -156,6 +156,7 @@ def test_what_is_measured(cluster: SecureCluster) -> None:
     assert sum(growing) == 100
     assert worker["shoal_log_flush_seconds_count"] >= 2
     assert worker['shoal_requests_total{code="OK",method="shoal.v1.Worker/Write"}'] >= 2
+    assert worker['shoal_http_connections{role="worker"}'] >= 1
     assert worker['shoal_lease_age_seconds{role="worker"}'] < TTL_S
     assert 0 < worker["shoal_disk_used_ratio"] < 1
     assert (worker["shoal_shards_failed"], worker["shoal_builds_running"]) == (0, 0)

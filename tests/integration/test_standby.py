@@ -14,6 +14,7 @@ import pytest
 import shoal
 from tests.chaos.load import Load
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.scope import LOAD_PAUSES
 
 TTL_S = 2
 OTHER_LEADS_WITHIN_S = TTL_S + 2.0
@@ -33,7 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleCluster]:
 
 @pytest.fixture(scope="module")
 def load(cluster: RoleCluster) -> Iterator[Load]:
-    with Load(cluster.addresses, writers=1, searchers=1) as load:
+    with Load(cluster.addresses, writers=1, searchers=1, pauses=LOAD_PAUSES) as load:
         yield load
 
 

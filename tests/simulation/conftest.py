@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.product_logs import only_defects
-from tests.simulation.world import end_world
+from tests.simulation.world import end_world, uncollected
 
 
 @pytest.fixture(autouse=True)
 def quiet_product() -> Iterator[None]:
-    with only_defects():
+    with uncollected(), only_defects():
         yield
         end_world()

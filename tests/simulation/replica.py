@@ -87,6 +87,7 @@ class Replica:
         self._lease_held, self._changed, self._watcher = lease_held, changed, watcher
         self._registration = Revision(0)
         self._closing = self._ticking = False
+        self._shown: tuple[bool, Term | None] | None = None
         self._waiting: list[tuple[int, Callable[[], None]]] = []
         self._loop = asyncio.get_running_loop()
         self.engine = SimEngine(process=process, disk=disk, worker_disk=worker_disk, watcher=watcher)
@@ -98,7 +99,8 @@ class Replica:
             engine=self.engine,
             thread=WRITERS.executor(),
             files=use,
-            progressed=self._wake_readers,
+            progressed=self._progressed,
+            wants_ticks=self._wants_ticks,
             outward=self._outward,
             wall_ms=process.wall_ms,
         )
@@ -205,10 +207,19 @@ class Replica:
 
     # What the writer tells
 
+    def _progressed(self) -> None:
+        self._wake_readers()
+        shown = self.failure is None, self.idle_term
+        if shown != self._shown:
+            self._shown = shown
+            self._changed()
+
     def _stepped(self) -> None:
         if self.machine.commit_seq != self.told_commit:
             self._watcher.stepped(self)
-        if not self._ticking and self.machine.wants_ticks:
+
+    def _wants_ticks(self) -> None:
+        if not self._ticking:
             self._ticking = True
             self._loop.call_soon(self._tick)
 

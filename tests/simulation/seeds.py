@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.product_logs import only_defects, told
 from tests.simulation.violation import Violation
 from tests.simulation.virtual_loop import unlisted_tasks
-from tests.simulation.world import World, end_world
+from tests.simulation.world import World, end_world, uncollected
 
 FAULTS_S, GROWS_AT_S = 110.0, 8.0
 LEAST = {"acknowledged writes": 150, "failovers": 2, "expansions": 2}
@@ -40,18 +39,11 @@ class Outcome:
 
 def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     """Play one seed."""
-    # Tasks and their exceptions are cycles. To look for them all the time would take a third of it.
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        with only_defects(), unlisted_tasks():
-            try:
-                return _play(seed, trace=trace)
-            finally:
-                end_world()
-    finally:
-        if collects:
-            gc.enable()
+    with uncollected(), only_defects(), unlisted_tasks():
+        try:
+            return _play(seed, trace=trace)
+        finally:
+            end_world()
 
 
 def _play(seed: int, *, trace: bool) -> Outcome:

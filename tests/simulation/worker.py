@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
@@ -117,7 +118,7 @@ class Worker(Follower):
             peers=self._peers,
             use=use,
             lease_held=self._membership.held_now,
-            changed=self._assignments.wake,
+            changed=partial(self._assignments.look_at, disk.shard),
             watcher=self._world.watcher,
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from shoal.runtime.calls import CallTable, calls_of
 from shoal.runtime.interceptors import call_table
 from shoal.v1 import points_pb2, search_pb2
@@ -21,9 +23,13 @@ class EchoSearch:
         """Echo, in a task."""
         return search_pb2.SearchResponse(missing_shards=[request.collection])
 
-    def at_once(self, request: Any, context: Any) -> Any:
-        """Echo without a task, but for a collection whose name begins with "task"."""
-        return None if request.collection.startswith("task") else search_pb2.SearchResponse(missing_shards=[request.collection])
+    def at_once(self, request: bytes, context: Any) -> bytes | None:
+        """Echo without a task, but for a collection whose name begins with "task", and for bytes that are no search."""
+        try:
+            name = search_pb2.SearchRequest.FromString(request).collection
+        except DecodeError:
+            return None
+        return None if name.startswith("task") else search_pb2.SearchResponse(missing_shards=[name]).SerializeToString()
 
 
 class EchoCount:

@@ -13,6 +13,12 @@ T = TypeVar("T")
 
 LONG = os.environ.get("SHOAL_TESTS") == "long"
 
+LOAD_PAUSES = 1.0 if LONG else 3.0
+"""Multiple of the usual pauses of a load that runs while something is harmed.
+
+A call keeps four processes busy. In the short form, the load leaves the processors to what is tested beside it.
+"""
+
 
 def cells(every: Sequence[T], short: Sequence[T]) -> list[T]:
     """Return the cells of a matrix to run: `short`, a part of them, or all."""

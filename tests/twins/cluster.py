@@ -379,9 +379,9 @@ class TwinCluster:
         """Return all points of all shards."""
         return {key: value for worker in self.workers.values() for shard in worker.shards.values() for key, value in shard.points.items()}
 
-    def connect(self, address: str) -> TwinWorker:
-        self.connected.append(address)
-        return self.workers[WorkerId(address.partition(":")[0])]
+    def connect(self, worker: WorkerEntry) -> TwinWorker:
+        self.connected.append(worker.address)
+        return self.workers[worker.id]
 
     def _new_id(self) -> str:
         self._made += 1

@@ -17,6 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import Codec, IndexFamily, IndexSpec
 from shoal.core.points import Matrix
+from shoal.shard_worker.index.native.huge_pages import use_huge_pages
 from shoal.shard_worker.index.native.kinds import (
     READ_FLAGS,
     allow_growth,
@@ -26,6 +27,7 @@ from shoal.shard_worker.index.native.kinds import (
     keep_links,
     learn_from,
     link_bytes,
+    random_read,
     row_bytes,
     search_parameters,
 )
@@ -110,6 +112,7 @@ class NativeIndex:
             raise DataLoss(f"{name} holds {kind} of dimension {index.d} where dimension {dim}, metric {metric} is wanted")
         held = cls(index)
         keep_links(held._anatomy, metric)
+        held._use_huge_pages()
         return held
 
     def __len__(self) -> int:
@@ -197,8 +200,9 @@ class NativeIndex:
         return copied
 
     def settle(self) -> None:
-        """Drop what only additions need. Call it before the index is published."""
+        """Drop what only additions need, and prepare the rest for searches. Call it before the index is published."""
         allow_growth(self._anatomy, False)
+        self._use_huge_pages()
 
     def resume(self) -> None:
         """Make again what additions need, for an index that was settled and is not being searched."""
@@ -252,6 +256,11 @@ class NativeIndex:
             _fail("pack", error)
         return np.frombuffer(held, dtype=np.uint8)
 
+    def _use_huge_pages(self) -> None:
+        for held in random_read(self._anatomy):
+            if held.size():
+                use_huge_pages(faiss.rev_swig_ptr(held.data(), 1).ctypes.data, int(held.byte_size()))
+
     def _inside(self, vectors: Matrix) -> Matrix:
         """Return the vectors as the innermost index sees them."""
         rotation = self._anatomy.rotation
@@ -278,22 +287,23 @@ class _Owned:
         self.__array_interface__ = {"data": (address, True), "shape": shape, "typestr": "<f4", "version": 3}
 
 
-def squared_distances(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+def squared_distances(query: npt.NDArray[np.float32], rows: Matrix, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
     """Return the squared distances of rows (n, dim) from query (dim,), both contiguous. (n,).
 
-    The relative error of each is at most about dim roundings.
+    The relative error of each is at most about dim roundings. out: (n,) contiguous, where to put them.
     """
-    return _one_by_one(faiss.fvec_L2sqr_ny, query, rows)
+    return _one_by_one(faiss.fvec_L2sqr_ny, query, rows, out)
 
 
-def inner_products(query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
-    """Return the inner products of rows (n, dim) with query (dim,), both contiguous. (n,)."""
-    return _one_by_one(faiss.fvec_inner_products_ny, query, rows)
+def inner_products(query: npt.NDArray[np.float32], rows: Matrix, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+    """Return the inner products of rows (n, dim) with query (dim,), both contiguous. (n,). out: as above."""
+    return _one_by_one(faiss.fvec_inner_products_ny, query, rows, out)
 
 
-def _one_by_one(kernel: Any, query: npt.NDArray[np.float32], rows: Matrix) -> npt.NDArray[np.float32]:
+def _one_by_one(kernel: Any, query: npt.NDArray[np.float32], rows: Matrix, out: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
     count, dim = rows.shape
-    out: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
+    if out is None:
+        out = np.empty(count, dtype=np.float32)
     pointer = faiss.swig_ptr
     kernel(pointer(out), pointer(query), pointer(rows), dim, count)
     return out

@@ -125,6 +125,13 @@ def row_bytes(anatomy: Anatomy) -> int:
     return int(anatomy.storage.codes.size())
 
 
+def random_read(anatomy: Anatomy) -> tuple[Any, ...]:
+    """Return the vectors of FAISS that a search reads at random places: the rows and the links of a graph."""
+    if anatomy.spec.family is not IndexFamily.HNSW:
+        return ()
+    return anatomy.storage.codes, anatomy.core.hnsw.neighbors
+
+
 def link_bytes(anatomy: Anatomy) -> int:
     """Return the memory of a graph in addition to its rows."""
     if anatomy.spec.family is not IndexFamily.HNSW:

@@ -20,6 +20,13 @@ from shoal.shard_worker.logic.replication.record import Record
 
 BATCH_BYTES = 4 * 1024 * 1024
 HEARTBEAT_MS = 500
+QUIET_HEARTBEAT_MS = 2_000
+"""Pause between heartbeats to a member of the isr that has everything, in a shard without writes.
+
+Most shards have no writes at most times. The next write asks the member at once, so a longer pause only delays that an
+idle shard notices that a member is silent.
+"""
+
 RETRY_MS = 200
 SHRINK_AFTER_MS = 1_500
 """A member that makes no progress for this long is removed from the isr. The time begins with the first append without
@@ -142,6 +149,12 @@ class Leadership:
     def has_peers(self) -> bool:
         """Return whether there are other members to send records to."""
         return bool(self.peers)
+
+    def is_quiet(self, commit_seq: Seq) -> bool:
+        """Return whether nothing is under way and nothing is due but heartbeats, so that the time matters little."""
+        if self._proposal is not None or self._log.last_seq != commit_seq:
+            return False
+        return not any(peer.under_way or not self._is_quiet(peer, commit_seq) for peer in self.peers.values())
 
     def needed_from(self) -> Seq:
         """Return the seq of the first record that commits need at some member. The log must keep the records from it
@@ -291,7 +304,7 @@ class Leadership:
     def _next_for(self, peer: Peer, commit_seq: Seq, now_ms: int) -> LeadershipEffect | None:
         if peer.under_way:
             return None
-        since_ms = HEARTBEAT_MS if peer.exchange.sent_ms is None else now_ms - peer.exchange.sent_ms
+        since_ms = QUIET_HEARTBEAT_MS if peer.exchange.sent_ms is None else now_ms - peer.exchange.sent_ms
         match peer.progress:
             case OtherHistory() | Replicating(reading=True):
                 return None
@@ -301,8 +314,14 @@ class Leadership:
             case Replicating(next=following) if following <= self._log.last_seq:
                 return self._next_records(peer, following, commit_seq, now_ms)
             case Replicating():
-                news = peer.exchange.told_commit < min(commit_seq, peer.match) or since_ms >= HEARTBEAT_MS
+                pause_ms = QUIET_HEARTBEAT_MS if self._is_quiet(peer, commit_seq) else HEARTBEAT_MS
+                news = peer.exchange.told_commit < min(commit_seq, peer.match) or since_ms >= pause_ms
                 return self._send(peer, (), commit_seq, now_ms) if news else None
+
+    def _is_quiet(self, peer: Peer, commit_seq: Seq) -> bool:
+        """Return whether a member of the isr has all records and room, and knows that they are committed."""
+        knows = peer.match == peer.exchange.told_commit == commit_seq == self._log.last_seq
+        return knows and peer.no_room is None and peer.id in self.config.isr
 
     def _next_records(self, peer: Peer, following: Seq, commit_seq: Seq, now_ms: int) -> LeadershipEffect:
         records = self._log.held(following, BATCH_BYTES)

@@ -141,6 +141,11 @@ class ReplicaMachine:
         return isinstance(self.role, Leading) and self.role.leadership.has_peers
 
     @property
+    def is_quiet(self) -> bool:
+        """Return whether it leads others, and few ticks are enough until something happens."""
+        return isinstance(self.role, Leading) and self.role.leadership.is_quiet(self.commit_seq)
+
+    @property
     def role_name(self) -> ReplicaRole:
         """Return its role as it is reported to others."""
         match self.role:

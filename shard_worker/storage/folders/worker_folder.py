@@ -77,6 +77,10 @@ class WorkerFolder:
         with writes_retyped(f"data folder {self.path}"):
             return sorted(_refs_in(self.path))
 
+    def replicas_of(self, shard: ShardId) -> list[ReplicaRef]:
+        """Return every replica folder of a shard, in order, damaged ones too. Raises StorageFailed."""
+        return self._refs_of(shard, "")
+
     def exists(self, ref: ReplicaRef) -> bool:
         """Return whether there is a folder for the replica."""
         path = self._replica_path(ref)
@@ -132,10 +136,14 @@ class WorkerFolder:
             rename_durably(path, aside)
         return aside
 
-    def asides(self) -> list[ReplicaRef]:
-        """Return every replica that was set aside, in order. Raises StorageFailed."""
-        with writes_retyped(f"data folder {self.path}"):
-            return sorted(_refs_in(self.path, _ASIDE))
+    def asides_of(self, shard: ShardId) -> list[ReplicaRef]:
+        """Return every replica of a shard that was set aside, in order. Raises StorageFailed."""
+        return self._refs_of(shard, _ASIDE)
+
+    def _refs_of(self, shard: ShardId, prefix: str) -> list[ReplicaRef]:
+        folder = self.path / shard.collection / str(shard.number)
+        with writes_retyped(f"data folder {folder}"):
+            return sorted(_refs_in_shard(folder, prefix)) if folder.is_dir() else []
 
     def drop_aside(self, ref: ReplicaRef) -> None:
         """Delete a replica that was set aside. Raises NotFound, StorageFailed."""
@@ -234,10 +242,14 @@ def _identity(folder: Path, cluster_id: ClusterId) -> WorkerId:
 def _refs_in(folder: Path, prefix: str = "") -> Iterator[ReplicaRef]:
     """Yield the replicas whose folders are named with this prefix."""
     for shard in _shard_folders(folder):
-        for replica in shard.iterdir():
-            name = replica.name.removeprefix(prefix)
-            if replica.name == prefix + name and _NAME.fullmatch(name) and replica.is_dir():
-                yield ReplicaRef(ShardId(CollectionId(shard.parent.name), int(shard.name)), ReplicaId(name))
+        yield from _refs_in_shard(shard, prefix)
+
+
+def _refs_in_shard(shard: Path, prefix: str) -> Iterator[ReplicaRef]:
+    for replica in shard.iterdir():
+        name = replica.name.removeprefix(prefix)
+        if replica.name == prefix + name and _NAME.fullmatch(name) and replica.is_dir():
+            yield ReplicaRef(ShardId(CollectionId(shard.parent.name), int(shard.name)), ReplicaId(name))
 
 
 def _delete(replica: Path) -> None:

@@ -43,9 +43,13 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedGroup:
-    """Frames of consecutive records. last_crc: the crc that the next frame continues."""
+    """Frames of consecutive records.
 
-    data: bytes
+    pieces: their bytes, in order; size_bytes: of all pieces; last_crc: the crc that the next frame continues.
+    """
+
+    pieces: tuple[bytes, ...]
+    size_bytes: int
     last_crc: int
 
 
@@ -55,7 +59,10 @@ def chain_seed(cluster_id: ClusterId, replica_id: ReplicaId) -> int:
 
 
 def encode_group(records: Sequence[Record], previous_crc: int, seed: int) -> EncodedGroup:
-    """Encode the records as frames, chained after `previous_crc`. Raises ResourceExhausted if a record is too large."""
+    """Encode the records as frames, chained after `previous_crc`. Their bodies are not copied.
+
+    Raises ResourceExhausted if a record is too large.
+    """
     parts: list[bytes] = []
     crc = previous_crc
     for record in records:
@@ -65,7 +72,7 @@ def encode_group(records: Sequence[Record], previous_crc: int, seed: int) -> Enc
             raise ResourceExhausted(f"record {record.seq} has {length} bytes, a log takes at most {MAX_PAYLOAD_BYTES}")
         previous, crc = crc, _crc(seed, length, crc, head, record.body)
         parts += (_FRAME.pack(_MAGIC, length, previous, crc), head, record.body)
-    return EncodedGroup(data=b"".join(parts), last_crc=crc)
+    return EncodedGroup(pieces=tuple(parts), size_bytes=sum(map(len, parts)), last_crc=crc)
 
 
 def read_frame(stream: BinaryIO, seed: int) -> Frame | None:

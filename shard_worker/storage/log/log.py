@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,6 +34,9 @@ from shoal.shard_worker.storage.log.places import RecordBorder
 from shoal.shard_worker.storage.log.reading import place_behind, read_frames, read_group
 from shoal.shard_worker.storage.log.state import LogPart, LogState, new_state
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark, save_watermark
+
+_PIECES_AT_ONCE = 1_024
+"""Most pieces that Linux writes in one call."""
 
 
 def _untold(seconds: float) -> None:
@@ -160,17 +165,17 @@ class ReplicaLog:
         state = self._state
         _check_continues(state.end, records)
         group = encode_group(records, state.end.crc, self._identity.seed)
-        if not state.last_part_is_empty and state.parts[-1].size_bytes + len(group.data) > self._settings.file_bytes:
+        if not state.last_part_is_empty and state.parts[-1].size_bytes + group.size_bytes > self._settings.file_bytes:
             self._roll()
         began = time.perf_counter()
         with self._writing():
             fault_point("log.write")
-            _write_all(self._open_descriptor(), group.data)
+            _write_all(self._open_descriptor(), group.pieces)
             fault_point("log.written")
             flush_data(self._open_descriptor())
         fault_point("log.durable")
         self._settings.flushed(time.perf_counter() - began)
-        self._advance(records, group.last_crc, len(group.data))
+        self._advance(records, group.last_crc, group.size_bytes)
 
     def read(self, from_seq: Seq) -> Iterator[Record]:
         """Yield the records from `from_seq` to the current end, in order; each is verified again.
@@ -367,10 +372,15 @@ def _check_continues(end: ChainEnd, records: Sequence[Record]) -> None:
         term, seq = record.term, record.seq
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """Write the pieces one behind the other, as many in one call as the system takes. Raises OSError."""
+    views = deque(memoryview(piece) for piece in pieces if piece)
+    while views:
+        written = os.writev(descriptor, list(islice(views, _PIECES_AT_ONCE)))
+        while views and written >= len(views[0]):
+            written -= len(views.popleft())
+        if written:
+            views[0] = views[0][written:]
 
 
 def _open_for_append(path: Path) -> int:

@@ -116,6 +116,7 @@ class PointsStore:
         self._refusal: ShoalError | None = None
         self._freezing = threading.Lock()
         self._frozen = 0
+        self._note_size()
 
     @staticmethod
     def create(path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, dim: int) -> None:
@@ -167,8 +168,12 @@ class PointsStore:
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes of the database and of its write-ahead log. Raises StorageFailed."""
-        return _file_bytes(self._path) + self.wal_bytes
+        """Return the bytes of the database and of its write-ahead log, after the last change."""
+        return self._size_bytes
+
+    def _note_size(self) -> None:
+        """Measure the files after a change, in the writer's thread: others ask often, also where they must not wait."""
+        self._size_bytes = _file_bytes(self._path) + self.wal_bytes
 
     @property
     def wal_bytes(self) -> int:
@@ -198,6 +203,7 @@ class PointsStore:
             fault_point("store.apply")
         fault_point("store.applied")
         self._counters = counters
+        self._note_size()
         return changes
 
     def get(self, ids: IdArray, *, with_vectors: bool, with_payloads: bool, check: Check = unchecked) -> StoredColumns:
@@ -288,6 +294,7 @@ class PointsStore:
         with self._transaction() as connection:
             replace_segments(connection, add, remove)
             fault_point("store.name")
+        self._note_size()
         fault_point("store.named")
 
     def checkpoint(self) -> Seq:
@@ -310,6 +317,7 @@ class PointsStore:
                 self._durable_seq = applied_seq
         except STORE_ERRORS as error:
             raise self._refuse_from_now_on(error) from error
+        self._note_size()
         fault_point("store.checkpointed")
         return self._durable_seq
 
@@ -354,6 +362,7 @@ class PointsStore:
                 f"{self._path} was at {self._counters.applied_seq} when it was closed, it is at {files.counters.applied_seq} now"
             )
         self._files = files
+        self._note_size()
         fault_point("store.woken")
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import Seq
 from shoal.core.points import Matrix, PointColumns, PointId
 from shoal.shard_worker.logic.replication.request_memory import Remembered
-from shoal.shard_worker.storage.checksum import key_crc, part_crc, point_crc
+from shoal.shard_worker.storage.checksum import key_crc, key_crcs, part_crcs, point_crcs
 from shoal.shard_worker.storage.store.chunks import in_chunks, marks
 from shoal.shard_worker.storage.store.meta_table import Counters
 from shoal.shard_worker.storage.store.mutation import Change, DeleteRows, Mutation, Noop, PutRows, RemoveRows, Rows
@@ -76,7 +77,8 @@ def _upsert(connection: sqlite3.Connection, upsert: PutRows, counters: Counters,
         "INSERT INTO points (row, id, seq, crc, payload_crc, vector_crc, payload, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         _table_rows(columns, ids, counters.next_row, upsert.seq),
     )
-    made = _keys(range(counters.next_row, counters.next_row + len(ids)), ids)
+    rows = range(counters.next_row, counters.next_row + len(ids))
+    made = _Keys(rows=np.array(rows, dtype=np.int64), crc_sum=sum(key_crcs(rows, columns.ids)))
     return _applied(upsert.seq, counters, killed=killed, made=made, affected=len(ids))
 
 
@@ -140,13 +142,12 @@ def _check_columns(columns: PointColumns, ids: list[PointId], seq: Seq, dim: int
 
 def _table_rows(
     columns: PointColumns, ids: list[PointId], first_row: int, seq: int
-) -> list[tuple[int, PointId, int, int, int, int, bytes | None, bytes]]:
-    payloads = columns.payloads or (None,) * len(ids)
-    made = []
-    for row, (point_id, payload, vector) in enumerate(zip(ids, payloads, _row_bytes(columns.vectors), strict=True), start=first_row):
-        crcs = part_crc(payload), part_crc(vector)
-        made.append((row, point_id, seq, point_crc(row, point_id, seq, *crcs), *crcs, payload, vector))
-    return made
+) -> Iterator[tuple[int, PointId, int, int, int, int, bytes | None, bytes]]:
+    rows = range(first_row, first_row + len(ids))
+    payloads, vectors = columns.payloads or (None,) * len(ids), _row_bytes(columns.vectors)
+    payload_crcs, vector_crcs = part_crcs(payloads), part_crcs(vectors)
+    crcs = point_crcs(rows, columns.ids, seq, payload_crcs, vector_crcs)
+    return zip(rows, ids, repeat(seq), crcs, payload_crcs, vector_crcs, payloads, vectors, strict=False)
 
 
 def _row_bytes(vectors: Matrix) -> list[bytes]:

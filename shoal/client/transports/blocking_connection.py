@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
+import struct
 import threading
 from typing import Any
 
 from shoal.core.addresses import split
 from shoal.core.deadline import Clock
-from shoal.wire.http.answer import AnswerReader
+from shoal.wire.http.answer import AnswerReader, SeenAnswers
 from shoal.wire.http.failure import late, lost, not_reached
 from shoal.wire.http.sockets import JOINED_BYTES, watch_peer
 
 _FIRST_READ_BYTES, _READ_BYTES = 64 * 1024, 512 * 1024
 _MOST_WAIT_MS = 1_000_000_000
+_AT_ONCE = socket.MSG_DONTWAIT
+_PATIENCE_S = 1.0
 
 
 class BlockingConnection:
@@ -24,10 +28,11 @@ class BlockingConnection:
     Only one thread uses it at a time, but any thread may call `abort`.
     """
 
-    __slots__ = ("_clock", "_named", "_poll", "_socket")
+    __slots__ = ("_clock", "_named", "_patience_s", "_poll", "_seen", "_socket")
 
     def __init__(self, made: socket.socket, named: str, clock: Clock) -> None:
         self._socket, self._named, self._clock = made, named, clock
+        self._seen, self._patience_s = SeenAnswers(), 0.0
         self._poll = select.poll()
         self._poll.register(made, select.POLLIN)
 
@@ -43,20 +48,14 @@ class BlockingConnection:
 
         most_bytes: largest body of an answer. deadline: on the clock. Raises NoAnswer.
         """
-        answer = AnswerReader(most_bytes)
+        answer = AnswerReader(most_bytes, self._seen)
         whole = self._send(head, body, deadline)
-        size, receive, feed = _FIRST_READ_BYTES, self._socket.recv, answer.feed
+        size = _FIRST_READ_BYTES
         while True:
-            self._wait(deadline)
-            try:
-                data = receive(size)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
+            data = self._receive(size, deadline)
             if not data:
                 raise lost(self._named, answered=answer.arrived > 0)
-            if feed(data):
+            if answer.feed(data):
                 answer.reusable = answer.reusable and whole
                 return answer
             size = _READ_BYTES
@@ -84,7 +83,7 @@ class BlockingConnection:
         try:
             while pieces:
                 try:
-                    sent = self._socket.sendmsg(pieces) if len(pieces) > 1 else self._socket.send(pieces[0])
+                    sent = self._socket.sendmsg(pieces, (), _AT_ONCE) if len(pieces) > 1 else self._socket.send(pieces[0], _AT_ONCE)
                 except BlockingIOError:
                     sent = 0
                 pieces = _rest(pieces, sent)
@@ -103,9 +102,27 @@ class BlockingConnection:
             for _, events in both.poll(self._left_ms(deadline)):
                 return not events & select.POLLIN
 
-    def _wait(self, deadline: float) -> None:
-        while not self._poll.poll(self._left_ms(deadline)):
-            continue
+    def _receive(self, size: int, deadline: float) -> bytes:
+        """Wait for bytes, at most `size`, and return them; none if the connection has ended. Raises NoAnswer once the
+        deadline has passed.
+
+        The system waits for at most a second at a time, or for the time left if that is less. So one call is enough for
+        most answers, and its option is changed only near the deadline.
+        """
+        while True:
+            left_s = deadline - self._clock()
+            if left_s <= 0:
+                raise late(self._named)
+            patience_s = min(left_s, _PATIENCE_S)
+            try:
+                if patience_s != self._patience_s:
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(patience_s))
+                    self._patience_s = patience_s
+                return self._socket.recv(size)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
 
     def _left_ms(self, deadline: float) -> int:
         """Return the milliseconds to wait, rounded up. Raises NoAnswer once the deadline has passed."""
@@ -113,6 +130,11 @@ class BlockingConnection:
         if left_s <= 0:
             raise late(self._named)
         return int(1000 * left_s) + 1 if left_s < _MOST_WAIT_MS / 1000 else _MOST_WAIT_MS
+
+
+def _timeval(seconds: float) -> bytes:
+    """Return a time as the system takes it, rounded up."""
+    return struct.pack("@ll", *divmod(math.ceil(seconds * 1_000_000), 1_000_000))
 
 
 def _rest(pieces: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
@@ -158,7 +180,7 @@ def _connected(made: socket.socket, place: Any, named: str, deadline: float, clo
     if made.getsockname() == made.getpeername():
         # Nobody listens there. The system had given the same port to this side, and so it was connected to itself.
         raise ConnectionRefusedError("connection refused")
-    made.setblocking(False)
+    made.settimeout(None)
     return BlockingConnection(made, named, clock)
 
 

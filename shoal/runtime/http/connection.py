@@ -31,7 +31,9 @@ class HttpConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._peer = ""
-        self._reader = RequestReader(server.calls, server.limits, server.held, self._loop.time, server.server_id.encode("ascii"))
+        self._reader = RequestReader(
+            server.calls, server.limits, server.held, self._loop.time, server.server_id.encode("ascii"), server.seen
+        )
         self._rest = b""  # Bytes behind a full queue of requests.
         self._reads = True
         self._call: RunningCall | None = None
@@ -125,7 +127,7 @@ class HttpConnection(asyncio.Protocol):
 
     def make_room(self) -> None:
         """Close at once. A connection that has had no request is told that there is no room for it."""
-        if not self._begun and self._transport is not None:
+        if not self._reader.begun and self._transport is not None:
             self._server.refused(BUSY)
             self._transport.write(self._server.heads.failed(BUSY, close=True) + BUSY.body)
         self._leave()
@@ -228,15 +230,12 @@ class HttpConnection(asyncio.Protocol):
         head, server = request.head, self._server
         deadline_s = None if head.timeout_s is None else request.arrived_s + head.timeout_s
         context = HttpCallContext(head, self._peer, self._loop.time, deadline_s)
-        message: Any = None
-        if not head.json:
-            message = head.served.read(request.body)
-            answer = answer_at_once(request, message, context)
-            if answer is not None:
-                return answer
+        answer = None if head.json else answer_at_once(request, context)
+        if answer is not None:
+            return answer
         if len(server.running) >= self._limits.calls:
             return BUSY
-        work = answer_json(request, context, server.conversions) if head.json else answer_binary(request, message, context)
+        work = answer_json(request, context, server.conversions) if head.json else answer_binary(request, context)
         self._asked = request
         self._call = RunningCall(work, method=head.served.call.path, running=server.running, deadline_s=deadline_s, told=self._ended)
         return None

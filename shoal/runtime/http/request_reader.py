@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import httptools
 
@@ -26,6 +27,36 @@ class HeldBytes:
         self.most, self.now = most, 0
 
 
+class SeenHeads:
+    """The heads of calls that the parser has read before, by their bytes, with the length of the body.
+
+    A client begins most of its requests with the same bytes. What they mean depends on nothing else, so such a request
+    is not parsed again if its body arrives with it.
+    """
+
+    def __init__(self, most: int = 1_024) -> None:
+        self._most = most
+        self._heads: dict[bytes, tuple[CallHead, int]] = {}
+
+    def body_of(self, data: bytes) -> tuple[CallHead, bytes] | None:
+        """Return head and body if the bytes are one whole request with a head that was seen; None for others."""
+        end = data.find(b"\r\n\r\n") + 4
+        seen = self._heads.get(data[:end])
+        if seen is None or len(data) != end + seen[1]:
+            return None
+        return seen[0], data[end:]
+
+    def add(self, data: bytes | memoryview, head: CallHead, body: int) -> None:
+        """Note a head that was just parsed. data: one whole request; body: length of its body."""
+        whole = bytes(data)
+        end = whole.find(b"\r\n\r\n") + 4
+        if head.goes_on or end + body != len(whole):
+            return
+        if len(self._heads) >= self._most:
+            self._heads.clear()
+        self._heads[whole[:end]] = head, body
+
+
 class ReadPhase(Enum):
     """Where a connection is: between two requests, in one, or behind the last one that is read."""
 
@@ -38,8 +69,7 @@ class ReadPhase(Enum):
 _BETWEEN, _HEAD, _BODY, _ENDED = ReadPhase
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallRequest:
+class CallRequest(NamedTuple):
     """A request for a call, complete. arrived_s: when its head was complete. last: its answer ends the connection."""
 
     head: CallHead
@@ -78,9 +108,17 @@ class RequestReader:
     """
 
     def __init__(
-        self, calls: Mapping[bytes, ServedCall], limits: HttpLimits, held: HeldBytes, clock: Clock, server_id: bytes = b""
+        self,
+        calls: Mapping[bytes, ServedCall],
+        limits: HttpLimits,
+        held: HeldBytes,
+        clock: Clock,
+        server_id: bytes = b"",
+        seen: SeenHeads | None = None,
     ) -> None:
+        """held, seen: of the server, shared by its connections."""
         self._clock, self._server_id = clock, server_id
+        self._seen = SeenHeads() if seen is None else seen
         self._calls, self._limits, self._held = calls, limits, held
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.ready: deque[Request] = deque()
@@ -96,9 +134,12 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read more bytes. Bytes behind the last request are ignored."""
-        parser = self._parser
+        parser, between = self._parser, self.phase is _BETWEEN
         if parser is None:
             return
+        if between and not self._unheard_bytes and type(data) is bytes and self._took_seen(data):
+            return
+        before = self.begun
         self._unheard_bytes += len(data)
         try:
             parser.feed_data(data)
@@ -107,8 +148,29 @@ class RequestReader:
                 self._end_with(refusal(400, "INVALID_ARGUMENT", f"this is not HTTP/1.1: {error}"))
         if self.phase is _ENDED:
             self.close()
+        elif between and self.phase is _BETWEEN and self.begun == before + 1 and self.ready:
+            self._note_seen(data, self.ready[-1])
         elif self._unheard_bytes > self._limits.head_bytes or len(self._fields) > self._limits.headers:
             self.refuse(_head_too_large(self._limits))
+
+    def _took_seen(self, data: bytes) -> bool:
+        """Take the bytes as a whole request whose head was seen before. Return whether they are one."""
+        found = self._seen.body_of(data)
+        if found is None:
+            return False
+        head, body = found
+        held = self._held
+        if held.now + len(body) > held.most:
+            return False
+        held.now += len(body)
+        self.begun += 1
+        self.ready.append(CallRequest(head=head, body=body, arrived_s=self._clock(), last=False))
+        return True
+
+    def _note_seen(self, data: bytes | memoryview, request: Request) -> None:
+        """Note the head of a request that was the whole of the bytes."""
+        if type(request) is CallRequest:
+            self._seen.add(data, request.head, len(request.body))
 
     def refuse(self, failure: FailedAnswer) -> None:
         """Refuse the request that is being read, and read nothing more."""

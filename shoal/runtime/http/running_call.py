@@ -96,14 +96,13 @@ class RunningCall:
         return _unknown(self._method, error)
 
 
-def answer_at_once(request: CallRequest, message: Any, context: HttpCallContext) -> Answer | None:
+def answer_at_once(request: CallRequest, context: HttpCallContext) -> Answer | None:
     """Return the answer of the synchronous door of a call, in bytes. Returns None if the call has to run in a task."""
     call = request.head.served.call
     if call.at_once is None:
         return None
     try:
-        answer = call.at_once(message, context)
-        return None if answer is None else answer.SerializeToString()
+        return call.at_once(request.body, context)
     except ShoalError as error:
         return failure_of(error)
     except Exception as error:
@@ -119,9 +118,10 @@ def _untold(answer: Answer) -> None:
     """Do nothing with an answer for which nobody waits."""
 
 
-async def answer_binary(request: CallRequest, message: Any, context: HttpCallContext) -> bytes:
-    """Return the bytes of the answer to a call. message: its request."""
-    answer = await request.head.served.call.handle(message, context)
+async def answer_binary(request: CallRequest, context: HttpCallContext) -> bytes:
+    """Return the bytes of the answer to a call."""
+    served = request.head.served
+    answer = await served.call.handle(served.read(request.body), context)
     return answer.SerializeToString()  # type: ignore[no-any-return]
 
 

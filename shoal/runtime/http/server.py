@@ -18,7 +18,7 @@ from shoal.runtime.http.connection import HttpConnection
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.listening import listening_sockets
 from shoal.runtime.http.request_head import served_calls
-from shoal.runtime.http.request_reader import HeldBytes
+from shoal.runtime.http.request_reader import HeldBytes, SeenHeads
 from shoal.runtime.http.running_call import RunningCall
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import HTTP_CONNECTIONS, HTTP_REFUSED, Measure, Metrics, NoMetrics, Sample
@@ -40,13 +40,25 @@ _ASKED_FOR_ROOM = 64
 class HttpServer:
     """Serves the calls of a table by the Connect protocol, and `GET /health`.
 
-    Its connections use `limits`, `calls`, `server_id`, `held`, `heads`, `conversions`, `running` and `serving`.
+    Its connections use `limits`, `calls`, `server_id`, `held`, `seen`, `heads`, `conversions`, `running` and `serving`.
     """
 
-    def __init__(self, *, host: str, port: int, table: CallTable, limits: HttpLimits, role: str, metrics: Metrics | None = None) -> None:
-        """port: 0 for any free one. role: label of the metrics."""
-        self.limits, self.calls, self.server_id = limits, served_calls(table), uuid.uuid4().hex
-        self.held, self.heads = HeldBytes(limits.held_bytes), AnswerHeads()
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        table: CallTable,
+        limits: HttpLimits,
+        role: str,
+        metrics: Metrics | None = None,
+        server_id: str = "",
+    ) -> None:
+        """port: 0 for any free one. role: label of the metrics. server_id: requests for a server with another id are
+        refused; "" for a new id.
+        """
+        self.limits, self.calls, self.server_id = limits, served_calls(table), server_id or uuid.uuid4().hex
+        self.held, self.heads, self.seen = HeldBytes(limits.held_bytes), AnswerHeads(), SeenHeads()
         self.conversions = FairPool(1, name="json", what="calls in JSON", limit="waiting_json")
         self.running: set[RunningCall] = set()
         self.serving = False

@@ -15,6 +15,8 @@ HEAD_BYTES = 64 * 1024
 
 OK = 200
 
+_MOST_HEADS = 64
+
 
 class AnswerFault(StrEnum):
     """Why an answer cannot be used."""
@@ -24,6 +26,34 @@ class AnswerFault(StrEnum):
     BODY = "its body is too large"
     LENGTH = "its length is not given"
     ENCODED = "its body is compressed"
+
+
+class SeenAnswers:
+    """Heads of good answers that the parser has read on a connection, by their bytes, with what they say.
+
+    A server begins most of its answers with the same bytes. What they mean depends on nothing else, so such an answer
+    is not parsed again if it arrives in one piece.
+    """
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, tuple[bytes, int]] = {}
+
+    def find(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return content type and body if the bytes are one whole answer with a head that was seen; None for others."""
+        end = data.find(b"\r\n\r\n") + 4
+        seen = self._heads.get(data[:end])
+        return (seen[0], data[end:]) if seen is not None and len(data) == end + seen[1] else None
+
+    def add(self, data: bytes, answer: AnswerReader) -> None:
+        """Note the head of an answer that was just parsed, if these bytes are all of it and it ends nothing."""
+        size = len(answer.body)
+        end = data.find(b"\r\n\r\n") + 4
+        if answer.status == OK and answer.reusable and answer.complete and end + size == len(data):
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[data[:end]] = answer.content_type, size
 
 
 class AnswerReader:
@@ -42,6 +72,7 @@ class AnswerReader:
         "_most",
         "_parser",
         "_parts",
+        "_seen",
         "_taken",
         "arrived",
         "complete",
@@ -52,9 +83,10 @@ class AnswerReader:
         "status",
     )
 
-    def __init__(self, most_bytes: int) -> None:
-        """most_bytes: largest body."""
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+    def __init__(self, most_bytes: int, seen: SeenAnswers) -> None:
+        """most_bytes: largest body. seen: of the connection."""
+        self._parser: httptools.HttpResponseParser | None = None
+        self._seen = seen
         self._parts: list[bytes] = []
         self._most = most_bytes
         self._head = self._taken = self.arrived = self.size = self.status = 0
@@ -69,7 +101,12 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes. Return whether no more are needed: the answer is complete, or it has a fault."""
+        first = not self.arrived
+        if first and self._took_seen(data):
+            return True
         self.arrived += len(data)
+        if first:
+            self._parser = httptools.HttpResponseParser(self)
         parser = self._parser
         assert parser is not None, "the answer is complete, or has a fault"
         try:
@@ -85,6 +122,22 @@ class AnswerReader:
             return False
         # The parser holds this object: without the cycle, a large body is freed when it is no longer used.
         self._parser = None
+        if first:
+            self._seen.add(data, self)
+        return True
+
+    def _took_seen(self, data: bytes) -> bool:
+        """Take the bytes as a whole answer whose head was seen before. Return whether they are one."""
+        found = self._seen.find(data)
+        if found is None:
+            return False
+        kind, body = found
+        if len(body) > self._most:
+            return False
+        self._parts.append(body)
+        self.content_type = kind
+        self.arrived, self.size, self.status = len(data), len(body), OK
+        self.complete = self.reusable = True
         return True
 
     def _too_much(self) -> AnswerFault | None:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-from shoal.wire.http.answer import AnswerReader
+from shoal.wire.http.answer import AnswerReader, SeenAnswers
 from shoal.wire.http.failure import NoAnswer, late, lost
 from shoal.wire.http.sockets import JOINED_BYTES, watch_peer
 
@@ -21,6 +21,7 @@ class AsyncConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: AnswerReader | None = None
         self._done: asyncio.Future[NoAnswer | None] | None = None
+        self._seen = SeenAnswers()
         self.is_open = False
 
     async def exchange(self, head: bytes, body: bytes, most_bytes: int, deadline: float) -> AnswerReader:
@@ -31,7 +32,7 @@ class AsyncConnection(asyncio.Protocol):
         """
         if self._transport is None or not self.is_open:
             raise lost(self._named, answered=False)
-        self._answer, self._done = AnswerReader(most_bytes), self._loop.create_future()
+        self._answer, self._done = AnswerReader(most_bytes, self._seen), self._loop.create_future()
         if len(body) <= JOINED_BYTES:
             self._transport.write(head + body)
         else:

@@ -6,7 +6,9 @@ Cancelling the task of a call closes its connection, so that the server ends its
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import os
 
 from shoal.core.addresses import split
 from shoal.core.errors import PreconditionFailed
@@ -32,6 +34,11 @@ class AsyncPool:
         self._book: PoolBook[AsyncConnection, _Waiter] = PoolBook(most)
         self._all: set[AsyncConnection] = set()
         self._closed = self._retired = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a call would have to wait until another one ends."""
+        return self._book.is_full
 
     async def exchange(self, head: bytes, body: bytes, deadline: float, *, again: bool) -> AnswerReader:
         """Send a request and return its answer, which is complete or has a fault.
@@ -139,7 +146,13 @@ class AsyncPool:
             raise not_reached(self._named, error) from None
         except UnicodeError:
             raise not_reached(self._named, OSError("name or service not known")) from None
-        if is_connected_to_itself(transport):
+        try:
+            to_itself = is_connected_to_itself(transport)
+        except OSError:
+            # The server has reset it already, as one does that is being killed. Nothing was sent.
+            made.close()
+            raise not_reached(self._named, ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))) from None
+        if to_itself:
             made.close()
             raise not_reached(self._named, ConnectionRefusedError("connection refused"))
         return made

@@ -45,6 +45,11 @@ class PoolBook(Generic[C, W]):
         """Return the number of connections that are open or are being opened."""
         return self._open
 
+    @property
+    def is_full(self) -> bool:
+        """Return whether `take` would tell a call to wait."""
+        return not self._idle and self._open >= self._most
+
     def take(self) -> C | Instead:
         """Return the idle connection that was used last. Without one: whether to open one, which counts at once."""
         if self._idle:

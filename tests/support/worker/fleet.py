@@ -99,7 +99,7 @@ class Member:
             stores=self.stores,
             lease_held=lambda registration: self.sure_of_lease and self.membership.held_now(registration),
             peers=peers,
-            changed=self._wake,
+            changed=self._look_at,
         )
         self.assignments = Assignments(
             host=self.host,
@@ -113,11 +113,11 @@ class Member:
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=lambda: self.assignments.see_map(self.observer.map))
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _wake(self) -> None:
-        self.assignments.wake()
+    def _look_at(self, shard: ShardId) -> None:
+        self.assignments.look_at(shard)
 
     async def start(self) -> None:
-        works = (self.observer.run(), self.membership.run(), self.assignments.run(), self.stores.run(), self._tick())
+        works = (self.observer.run(), self.membership.run(), self.assignments.run(), self.stores.run(), self.pools.ticks.run())
         self._tasks = [asyncio.create_task(work) for work in works]
         await until(lambda: self.membership.registration != 0)
 
@@ -135,12 +135,6 @@ class Member:
     @property
     def replica(self) -> Replica | None:
         return self.host.open.get(SHARD)
-
-    async def _tick(self) -> None:
-        while True:
-            for replica in list(self.host.open.values()):
-                replica.tick()
-            await asyncio.sleep(0.02)
 
 
 class Fleet:

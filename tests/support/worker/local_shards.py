@@ -28,22 +28,12 @@ from shoal.runtime.metrics import Metrics, NoMetrics
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.index.search.paces import Paces
 from tests.support.worker.replica_bench import REPLICA, Bench, config, opened
-from tests.support.worker.steady_paces import SteadyPaces
+from tests.support.worker.steady_paces import UnlearningPaces
 from tests.twins.cluster import FakeLeader, FakeNames, new_conversions, worker_entry
 from tests.twins.virtual_time import LiveView
 
 HERE, ELSEWHERE = WorkerId("here"), WorkerId("elsewhere")
 OTHER_REPLICA = ReplicaId("replica-elsewhere")
-
-
-class UnlearningPaces(SteadyPaces):
-    """Costs that are the same on every machine and in every search."""
-
-    def learn_exact(self, **_: Any) -> None:
-        """Do nothing."""
-
-    def learn_index(self, key: int, **_: Any) -> None:
-        """Do nothing."""
 
 
 class ShardByShard:

@@ -14,3 +14,13 @@ class SteadyPaces(Paces):
 
     def exact_us(self, *, queries: int, rows: int, dim: int, layout: Any) -> float:
         return queries * rows * dim / self.floats_per_us * (3.0 if layout == "scattered" else 1.0)
+
+
+class UnlearningPaces(SteadyPaces):
+    """Costs that are the same on every machine and in every search."""
+
+    def learn_exact(self, **_: Any) -> None:
+        """Do nothing."""
+
+    def learn_index(self, key: int, **_: Any) -> None:
+        """Do nothing."""

@@ -8,6 +8,7 @@ from shoal.core.errors import InvalidArgument
 from shoal.deploy.folder import ClusterFolder
 from shoal.deploy.plans import CombinedPlan, CoordinatorPlan, ProcessPlan, WorkerPlan, on_node, process_plans, stop_groups
 from shoal.deploy.settings import LocalSettings
+from shoal.runtime.role_settings import ANY_PORT
 
 FOLDER = ClusterFolder(root=Path("/somewhere"))
 ETCD = ("127.0.0.1:1234",)
@@ -39,6 +40,23 @@ def test_only_the_public_port_leaves_loopback_on_a_ray_of_our_own() -> None:
     assert isinstance(combined.role, CombinedPlan)
     assert combined.role.router.host == "0.0.0.0"
     assert combined.role.worker.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "port"), [({}, 7680), ({"port": 9000}, 9080), ({"http_port": 0}, 0), ({"http_port": ANY_PORT}, ANY_PORT)]
+)
+def test_the_http_port_of_the_router_lies_beside_its_port_unless_it_is_given(given: dict[str, int], port: int) -> None:
+    settings = LocalSettings(**given)  # type: ignore[arg-type]
+    _, combined = plans_of(settings, 1)
+    assert isinstance(combined.role, CombinedPlan)
+    assert combined.role.router.http_port == settings.router_http_port == port
+    assert combined.role.worker.http_port == ANY_PORT
+
+
+@pytest.mark.parametrize("given", [{"http_port": -3}, {"http_port": 7600}, {"port": 65_500}])
+def test_an_http_port_that_cannot_be_is_refused(given: dict[str, int]) -> None:
+    with pytest.raises(InvalidArgument, match="http_port"):
+        LocalSettings(**given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])

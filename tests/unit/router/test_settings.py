@@ -5,12 +5,19 @@ import pytest
 from shoal.core.errors import InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.router.settings import RouterSettings
+from shoal.runtime.role_settings import ANY_PORT
 from shoal.runtime.settings import load_settings
 
 
 def test_defaults_are_the_documented_limits_and_the_fixed_port() -> None:
     assert RouterSettings().limits == DEFAULT_LIMITS
     assert RouterSettings().port == 7600
+
+
+def test_a_router_by_itself_has_no_http_port_unless_it_is_set() -> None:
+    assert RouterSettings().http_port == 0
+    assert RouterSettings(http_port=ANY_PORT, port=0).http_port == ANY_PORT
+    assert RouterSettings(http_port=7680).http_port == 7680
 
 
 def test_every_limit_can_be_set() -> None:
@@ -30,6 +37,9 @@ def test_every_limit_can_be_set() -> None:
     [
         {"port": 65_536},
         {"port": -1},
+        {"http_port": -2},
+        {"http_port": 65_536},
+        {"http_port": 7600, "port": 7600},
         {"max_k": 0},
         {"max_filter_depth": 65},
         {"max_filter_values": 0},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shoal.core.errors import InvalidArgument
+from shoal.runtime.role_settings import ANY_PORT
 from shoal.shard_worker.settings import WorkerSettings
 
 
@@ -12,6 +13,17 @@ def test_impossible_budgets_are_refused_by_name(settings: dict[str, float]) -> N
     with pytest.raises(InvalidArgument, match=name) as caught:
         WorkerSettings(**settings)  # type: ignore[arg-type]
     assert caught.value.details.field == name
+
+
+@pytest.mark.parametrize("values", [{"http_port": -2}, {"http_port": 65_536}, {"http_port": 70, "port": 70}])
+def test_an_impossible_http_port_is_refused_by_name(values: dict[str, int]) -> None:
+    with pytest.raises(InvalidArgument, match="http_port") as caught:
+        WorkerSettings(**values)  # type: ignore[arg-type]
+    assert caught.value.details.field == "http_port"
+
+
+def test_a_worker_serves_http_on_any_free_port_unless_told_otherwise() -> None:
+    assert (WorkerSettings().http_port, WorkerSettings(http_port=0).http_port) == (ANY_PORT, 0)
 
 
 def test_possible_budgets_are_taken() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_connections_are_closed_when_their_worker_leaves_or_moves_and_only_then(
     assert [worker.closed for worker in cluster.workers.values()] == [True, True, False]
     cluster.calls.service(cluster.view.current, "w1")
     assert cluster.connected == ["w0:1", "w1:1", "w2:1", "w1:2"]
+
+
+@pytest.mark.parametrize("change", [{"incarnation": "another process"}, {"http_port": 7}])
+def test_a_connection_is_for_one_process_and_its_ports(change: dict[str, Any]) -> None:
+    cluster = TwinCluster(workers=2)
+    cluster.calls.service(cluster.view.current, "w0")
+    workers = cluster.view.current.workers
+    cluster.change(workers={**workers, "w0": dataclasses.replace(workers["w0"], registration=9)})
+    asyncio.run(cluster.calls.keep(cluster.view.current))
+    assert not cluster.workers["w0"].closed
+    cluster.change(workers={**workers, "w0": dataclasses.replace(workers["w0"], **change)})
+    asyncio.run(cluster.calls.keep(cluster.view.current))
+    assert cluster.workers["w0"].closed
+    cluster.calls.service(cluster.view.current, "w0")
+    assert cluster.connected == ["w0:1", "w0:1"]
 
 
 def test_a_late_call_by_an_old_map_leaves_no_connection_behind() -> None:

@@ -14,7 +14,7 @@ from shoal.core.filter import And, In, Range
 from shoal.core.limits import Limits
 from shoal.core.requests import Search
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget
-from shoal.router.logic.checks import check_search, is_plainly_valid
+from shoal.router.logic.checks import are_plain, check_search, is_plain_form
 
 LIMITS = Limits(k=10, batch_queries=4, batch_hits=20, filter_conditions=3, breadth=50)
 SPECS = [CollectionSpec(name="a", dim=2, metric=metric) for metric in Metric]
@@ -34,6 +34,10 @@ groups = st.one_of(
 accuracies = st.sampled_from([None, Exact(), RecallTarget(0.9), RecallTarget(0.0), RecallTarget(1.0), RecallTarget(1.1), Breadth(ef=99)])
 
 
+def is_plain(question: Search, spec: CollectionSpec) -> bool:
+    return is_plain_form(question, spec, LIMITS) and are_plain(question.queries, spec.metric)
+
+
 def accepted(question: Search, spec: CollectionSpec) -> bool:
     try:
         check_search(question, spec, LIMITS)
@@ -48,7 +52,7 @@ def accepted(question: Search, spec: CollectionSpec) -> bool:
 def test_what_is_plainly_valid_passes_the_full_check(queries: Any, asked: Any, accuracy: Any, radius: Any, spec: CollectionSpec) -> None:
     question = Search(collection="a", queries=queries, groups=asked, accuracy=accuracy, radius=radius)
     with np.errstate(all="raise", under="ignore"):
-        plain = is_plainly_valid(question, spec, LIMITS)
+        plain = is_plain(question, spec)
     if plain:
         assert accepted(question, spec)
 
@@ -59,6 +63,6 @@ def test_the_usual_searches_are_plainly_valid() -> None:
         for accuracy in (None, Exact(), RecallTarget(1.0)):
             for group in (QueryGroup(k=5), QueryGroup(k=5, filter=In(("x",), (1,)))):
                 question = Search(collection="a", queries=one, groups=(group,), accuracy=accuracy)
-                assert is_plainly_valid(question, spec, LIMITS)
+                assert is_plain(question, spec)
         question = Search(collection="a", queries=several, groups=(QueryGroup(k=5),))
-        assert is_plainly_valid(question, spec, LIMITS) == (spec.metric is not Metric.COSINE)
+        assert is_plain(question, spec) == (spec.metric is not Metric.COSINE)

@@ -10,6 +10,7 @@ from shoal.core.ids import CollectionId, Revision, ShardId, WorkerId
 from shoal.core.shard_calls import Consistency
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.router.logic.replica_choice import may_read
+from shoal.router.logic.shard_groups import grouped
 from shoal.router.logic.shard_places import places_of
 from tests.unit.router.configs import configs
 
@@ -42,6 +43,7 @@ def test_each_shard_is_in_one_place(placed: list[ShardConfig | None], live: froz
         else:
             assert isinstance(places.failed[number], Unavailable)
             assert places.failed[number].details.shard == f"a/{number}"
+    assert places.groups == (None if places.several or places.failed else grouped(places.only[number] for number in range(len(placed))))
 
 
 def test_a_collection_that_was_dropped_has_no_places() -> None:

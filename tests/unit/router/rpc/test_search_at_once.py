@@ -15,10 +15,11 @@ from shoal.core.errors import DeadlineExceeded, ResourceExhausted, ShoalError
 from shoal.core.limits import Limits
 from shoal.core.points import PointColumns, id_array
 from shoal.core.requests import Upsert
-from shoal.router.rpc import search_service
 from shoal.router.rpc.search_service import SearchService
 from shoal.v1 import common_pb2, filter_pb2, search_pb2
+from shoal.wire import search_forms
 from shoal.wire.columns import vectors_to_message
+from shoal.wire.search_forms import SearchForms
 from shoal.wire.searches import search_from_message
 from tests.support.worker.local_shards import LocalShards, local_shards
 
@@ -62,6 +63,13 @@ def with_service(
 def request(queries: np.ndarray = QUERY, **parts: Any) -> search_pb2.SearchRequest:
     leg = search_pb2.SearchLeg(vectors=vectors_to_message(queries))
     return search_pb2.SearchRequest(**{"collection": "a", "legs": [leg], "k": 3, **parts})
+
+
+def at_once(service: SearchService, asked: search_pb2.SearchRequest, context: Context) -> search_pb2.SearchResponse | None:
+    """Return the answer of the door that takes bytes. A search is asked twice: the second time its form is known."""
+    answers = [service.search_at_once(asked.SerializeToString(), context) for _ in range(2)]
+    assert answers[0] == answers[1]
+    return None if answers[0] is None else search_pb2.SearchResponse.FromString(answers[0])
 
 
 def labelled(*values: int) -> filter_pb2.Filter:
@@ -112,8 +120,8 @@ def test_plain_searches_are_answered_as_by_the_other_door(tmp_path: Path) -> Non
         general = shards.service(express=False)
         for each in ANSWERED:
             other = await general.Search(each, Context())
-            assert service.search_at_once(each, Context()) == other
-            assert service.search_at_once(each, Context(None)) == other
+            assert at_once(service, each, Context()) == other
+            assert at_once(service, each, Context(None)) == other
             assert await service.Search(each, Context()) == other
 
     with_service(tmp_path, work)
@@ -123,12 +131,12 @@ def test_a_long_batch_is_left_to_the_other_door_unread(tmp_path: Path) -> None:
     async def work(service: SearchService, shards: LocalShards) -> None:
         fits, batch = (request(np.tile(QUERY, (count, 1))) for count in (3, 4))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(search_service, "AT_ONCE_BYTES", 3 * QUERY.nbytes)
             read: list[object] = []
-            patch.setattr(search_service, "search_from_message", lambda message: read.append(message) or search_from_message(message))
-            service.search_at_once(fits, Context())
-            assert service.search_at_once(batch, Context()) is None
-        assert read == [fits]
+            patch.setattr(search_forms, "search_from_message", lambda message: read.append(message) or search_from_message(message))
+            service._forms = SearchForms(fits.ByteSize())
+            assert at_once(service, fits, Context()) is not None
+            assert at_once(service, batch, Context()) is None
+        assert read == [fits], "the form of the first is known after one reading"
         assert await service.Search(batch, Context()) == await shards.service(express=False).Search(batch, Context())
 
     with_service(tmp_path, work)
@@ -138,7 +146,7 @@ def test_what_it_does_not_answer_is_refused_as_ever(tmp_path: Path) -> None:
     async def work(service: SearchService, shards: LocalShards) -> None:
         general = shards.service(express=False)
         for each in LEFT:
-            assert service.search_at_once(each, Context()) is None
+            assert at_once(service, each, Context()) is None
             told = []
             for door in (service, general):
                 with pytest.raises(ShoalError) as caught:
@@ -151,13 +159,13 @@ def test_what_it_does_not_answer_is_refused_as_ever(tmp_path: Path) -> None:
 
 def test_a_zero_vector_under_cosine_is_refused_as_ever(tmp_path: Path) -> None:
     async def work(service: SearchService, _: LocalShards) -> None:
-        assert service.search_at_once(request(), Context()) is not None
+        assert at_once(service, request(), Context()) is not None
         zero = request(np.zeros((1, DIM), dtype=np.float32))
-        assert service.search_at_once(zero, Context()) is None
+        assert at_once(service, zero, Context()) is None
         with pytest.raises(ShoalError, match="no direction"):
             await service.Search(zero, Context())
         batch = request(np.vstack([QUERY, QUERY]))
-        assert service.search_at_once(batch, Context()) is None, "each vector of a batch has to be looked at"
+        assert at_once(service, batch, Context()) is None, "each vector of a batch has to be looked at"
         assert (await service.Search(batch, Context())).hits.counts == [3, 3]
 
     with_service(tmp_path, work, metric=Metric.COSINE)
@@ -165,7 +173,7 @@ def test_a_zero_vector_under_cosine_is_refused_as_ever(tmp_path: Path) -> None:
 
 def test_a_deadline_that_has_passed_has_the_error_of_a_search_shard_by_shard(tmp_path: Path) -> None:
     async def work(service: SearchService, shards: LocalShards) -> None:
-        assert service.search_at_once(request(), Context(0.0)) is None
+        assert at_once(service, request(), Context(0.0)) is None
         told = []
         for door in (service, shards.service(express=False)):
             with pytest.raises(DeadlineExceeded) as caught:
@@ -178,8 +186,8 @@ def test_a_deadline_that_has_passed_has_the_error_of_a_search_shard_by_shard(tmp
 
 def test_an_answer_that_is_too_large_is_refused_by_the_other_door(tmp_path: Path) -> None:
     async def work(service: SearchService, _: LocalShards) -> None:
-        assert service.search_at_once(request(k=1), Context()) is not None
-        assert service.search_at_once(request(k=20, with_payload=True), Context()) is None
+        assert at_once(service, request(k=1), Context()) is not None
+        assert at_once(service, request(k=20, with_payload=True), Context()) is None
         with pytest.raises(ResourceExhausted, match="bytes"):
             await service.Search(request(k=20, with_payload=True), Context())
 
@@ -190,6 +198,7 @@ def test_it_is_the_quick_door_of_the_call(tmp_path: Path) -> None:
     async def work(service: SearchService, _: LocalShards) -> None:
         (call,) = service.calls()
         assert call.at_once is not None
-        assert call.at_once(request(), Context()) == await call.handle(request(), Context())
+        answer = call.at_once(request().SerializeToString(), Context())
+        assert answer == (await call.handle(request(), Context())).SerializeToString()
 
     with_service(tmp_path, work)

@@ -17,7 +17,7 @@ from shoal.core.errors import DeadlineExceeded, Internal, ShoalError, Unavailabl
 from shoal.core.filter import In
 from shoal.core.map_tables import CollectionTable
 from shoal.core.points import PointColumns
-from shoal.core.requests import ReadAs, Search, ShardToken, Upsert
+from shoal.core.requests import ReadAs, Search, SearchForm, ShardToken, Upsert
 from shoal.core.shard_calls import Consistency, QueryGroup
 from shoal.core.topk import HitColumns
 from shoal.router.logic import express_plan
@@ -35,6 +35,10 @@ SPEC = CollectionSpec(name="a", dim=4, metric=Metric.L2, shards=2)
 def search(**parts: Any) -> Search:
     queries = parts.pop("queries", np.ones((1, 4), dtype=np.float32))
     return Search(**{"collection": "a", "queries": queries, "groups": (QueryGroup(k=3),), "with_payload": False, **parts})
+
+
+def at_once(shards: LocalShards, question: Search) -> HitColumns | None:
+    return shards.router.reads.search_at_once(SearchForm(question), question.queries)
 
 
 def with_shards(folder: Path, work: Callable[[LocalShards], Awaitable[None]], **options: Any) -> None:
@@ -98,10 +102,12 @@ def test_a_plan_lasts_until_the_map_changes(tmp_path: Path) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(express_module, "express_plan", counted)
+            form = SearchForm(search())
             for _ in range(3):
-                assert shards.router.reads.search_at_once(search()) is not None
+                assert at_once(shards, search()) is not None
+                assert shards.router.reads.search_at_once(form, form.search.queries) is not None
             assert len(made) == 1
-            assert shards.router.reads.search_at_once(search(read=ReadAs(consistency=Consistency.PRIMARY))) is not None
+            assert at_once(shards, search(read=ReadAs(consistency=Consistency.PRIMARY))) is not None
             assert len(made) == 2, "reads at the primary have a plan of their own"
             shard = next(iter(shards.benches))
             shards.configure(shard, isr=(OTHER_REPLICA,), primary=OTHER_REPLICA, worker_of={OTHER_REPLICA: ELSEWHERE, REPLICA: ELSEWHERE})
@@ -117,7 +123,7 @@ def test_a_plan_lasts_until_the_map_changes(tmp_path: Path) -> None:
 def test_a_collection_that_is_not_active_has_the_errors_of_a_search_shard_by_shard(tmp_path: Path, state: CollectionState) -> None:
     async def work(shards: LocalShards) -> None:
         shards.change(collections=CollectionTable((dataclasses.replace(shards.collection, state=state),)))
-        assert shards.router.reads.search_at_once(search()) is None
+        assert at_once(shards, search()) is None
         errors = []
         for router in (shards.router, shards.general):
             with pytest.raises(ShoalError) as caught:
@@ -135,7 +141,7 @@ def test_records_that_are_not_applied_yet_are_waited_for_shard_by_shard(tmp_path
         applied = search(read=ReadAs(tokens=(ShardToken(shard.collection, shard.number, seq),)))
         assert await goes_at_once(shards, applied)
         awaited = search(read=ReadAs(tokens=(ShardToken(shard.collection, shard.number, seq + 1),)))
-        assert shards.router.reads.search_at_once(awaited) is None
+        assert at_once(shards, awaited) is None
         running = asyncio.create_task(shards.router.reads.search(awaited, 5.0))
         await bench.upsert([1_000], np.ones((1, 4)))
         assert (await running).hits.ids.tolist()[0] == 1_000
@@ -148,7 +154,7 @@ def test_without_a_certain_lease_a_read_at_the_primary_is_refused_as_ever(tmp_pa
         next(iter(shards.benches.values())).lease[0] = False
         assert await goes_at_once(shards, search())
         question = search(read=ReadAs(consistency=Consistency.PRIMARY))
-        assert shards.router.reads.search_at_once(question) is None
+        assert at_once(shards, question) is None
         with pytest.raises(Unavailable, match="not certainly the primary"):
             await shards.router.reads.search(question, 0.3)
 
@@ -166,8 +172,8 @@ def test_a_lease_lost_during_the_search_of_the_primary_is_noticed(tmp_path: Path
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ReplicasSearch, "_hits", losing)
-            assert shards.router.reads.search_at_once(search(read=ReadAs(consistency=Consistency.PRIMARY))) is None
-            assert shards.router.reads.search_at_once(search()) is not None
+            assert at_once(shards, search(read=ReadAs(consistency=Consistency.PRIMARY))) is None
+            assert at_once(shards, search()) is not None
 
     with_shards(tmp_path, work)
 
@@ -200,7 +206,7 @@ def test_other_replicas_share_long_searches_and_are_asked_when_they_wait_for_a_p
         for _ in range(3):
             sent = traffic.sent((shard,), here, probe=False)
             traffic.failed(sent, Unavailable("broken"))
-        assert express.at_once(search(), shards.collection) is None, "the breaker of the worker here is open"
+        assert at_once(shards, search()) is None, "the breaker of the worker here is open"
 
     with_shards(tmp_path, work)
 
@@ -263,7 +269,7 @@ def test_each_shard_counts_as_a_read_that_was_answered(tmp_path: Path) -> None:
 
     async def work(shards: LocalShards) -> None:
         metrics.calls.clear()
-        assert shards.router.reads.search_at_once(search()) is not None
+        assert at_once(shards, search()) is not None
         assert metrics.calls == {("shoal_shard_calls_total", "ok"): 2.0}
 
     with_shards(tmp_path, work, metrics=metrics)
@@ -276,7 +282,36 @@ def test_an_answer_closes_breakers_that_began_to_count(tmp_path: Path) -> None:
         traffic = shards.router.reads._express._traffic
         for _ in range(4):
             traffic.failed(traffic.sent((shard,), here, probe=False), Unavailable("broken"))
-            assert shards.router.reads.search_at_once(search()) is not None
+            assert at_once(shards, search()) is not None
         assert traffic.gate(here, shard).name == "PASSES"
 
     with_shards(tmp_path, work)
+
+
+def test_searches_in_the_pool_that_would_wait_run_as_one_and_one_by_one_if_that_fails(tmp_path: Path) -> None:
+    metrics = Counted()
+
+    async def work(shards: LocalShards) -> None:
+        questions = [search(queries=np.full((1, 4), at, dtype=np.float32), with_payload=True) for at in range(9)]
+        expected = [(await shards.general.reads.search(each, 5.0)).hits for each in questions]
+        usual = ReplicasSearch.run_in_pool
+
+        async def alone(self: ReplicasSearch, deadline: Any) -> HitColumns | None:
+            return await usual(self, deadline) if len(self.queries) == 1 else None
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(express_module, "lane_of", lambda **_: Lane.POOL)
+            for by_shard in (0, 1):
+                before = len(shards.host.searches)
+                metrics.calls.clear()
+                found = await asyncio.gather(*(shards.router.reads.search(each, 5.0) for each in questions))
+                for each, wanted in zip(found, expected, strict=True):
+                    assert each.hits.ids.tolist() == wanted.ids.tolist()
+                    assert each.hits.scores.tolist() == wanted.scores.tolist()
+                    assert each.hits.payloads == wanted.payloads
+                joined = metrics.calls[("shoal_joined_searches_total",)]
+                assert joined == 9 - shards.benches[next(iter(shards.benches))].replica.pools.search_threads
+                assert (len(shards.host.searches) - before > 0) == bool(by_shard)
+                patch.setattr(ReplicasSearch, "run_in_pool", alone)
+
+    with_shards(tmp_path, work, metrics=metrics)

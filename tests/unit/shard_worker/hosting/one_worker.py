@@ -79,7 +79,7 @@ class World:
             stores=OpenStores(most=64, idle_s=60.0),
             lease_held=self.membership.held_now,
             peers=Alone(),
-            changed=lambda: None,
+            changed=self._look_at,
         )
         self.assignments = Assignments(
             host=self.host,
@@ -92,6 +92,9 @@ class World:
         )
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=self.see)
         self.blind = False
+
+    def _look_at(self, shard: ShardId) -> None:
+        self.assignments.look_at(shard)
 
     def see(self) -> None:
         if not self.blind:

@@ -74,3 +74,19 @@ def test_another_registration_and_a_shard_that_is_gone_end_the_wait(outcome: Swa
         due.note(ONE, swapped(BASE, outcome, Revision(30), MINE, 0.0))
         due.add([ONE])
         assert ONE in due.take(EVERY, cluster, registration, 0.0)
+
+
+def test_shards_that_were_left_out_are_looked_at_again_until_the_map_or_time_tells() -> None:
+    due = begun()
+    due.note(ONE, swapped(BASE, SwapOutcome.UNKNOWN, Revision(0), MINE, 0.0))
+    due.add([ONE, TWO])
+    assert due.take(EVERY, map_at(20), MINE, 0.0) == {TWO}
+    due.add([TWO])
+    assert due.take(EVERY, map_at(20), MINE, 0.0) == {TWO}, "only what was left out is held"
+    for _ in range(2):
+        due.add_held()
+        assert due.take(EVERY, map_at(20), MINE, TRUST_AGAIN_S / 2) == set()
+    due.add_held()
+    assert due.take(EVERY, map_at(20), MINE, TRUST_AGAIN_S) == {ONE}
+    due.add_held()
+    assert due.take(EVERY, map_at(20), MINE, TRUST_AGAIN_S) == set()

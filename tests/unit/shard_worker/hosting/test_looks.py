@@ -5,10 +5,11 @@ import dataclasses
 
 from shoal.core.ids import ShardId, Term, WorkerId
 from shoal.core.shard_config import ShardState
-from shoal.shard_worker.hosting import assignments
+from shoal.shard_worker.hosting import assignments, due_shards
 from shoal.shard_worker.logic.hosting import HostStep, HostView, next_steps
 from shoal.store.codecs import encode_shard
 from shoal.store.interface import Put
+from tests.twins.store.client import CommitFault
 from tests.unit.shard_worker.hosting.one_worker import KEYS, REPLICA, SHARD, World, until, worker
 
 
@@ -26,7 +27,8 @@ def test_a_map_that_concerns_no_shard_here_is_not_looked_at(tmp_path, monkeypatc
             told, entry = world.shard(), world.observer.map.shards[SHARD]
             await until(lambda: world.assignments._told[SHARD][0] == entry.epoch)
             monkeypatch.setattr(assignments, "next_steps", counted)
-            monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 3_600.0)
+            monkeypatch.setattr(assignments, "LOOK_AT_ALL_S", 3_600.0)
+            world.assignments.wake()
             await until(lambda: any(SHARD in due for due in looked))
             looked.clear()
             elsewhere = dataclasses.replace(told, shard=ShardId(SHARD.collection, 1), worker_of={REPLICA: WorkerId("other")})
@@ -55,7 +57,7 @@ async def looked(world: World, times: int) -> None:
 
 def test_after_a_swap_that_was_done_no_other_follows_until_the_map_shows_it(tmp_path, monkeypatch):
     """Else a worker whose map lags, since it is busy, would send one swap after the other, and lag the more."""
-    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(assignments, "LOOK_AT_ALL_S", 0.01)
 
     async def run():
         async with worker(tmp_path) as world:
@@ -75,7 +77,7 @@ def test_after_a_swap_that_was_done_no_other_follows_until_the_map_shows_it(tmp_
 
 
 def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path, monkeypatch):
-    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(assignments, "LOOK_AT_ALL_S", 0.01)
 
     async def run():
         async with worker(tmp_path) as world:
@@ -90,6 +92,21 @@ def test_a_swap_that_was_rejected_is_not_tried_again_on_the_same_map(tmp_path, m
             assert world.store.rejected == 1
             world.blind = False
             world.see()
+            await until(world.serves)
+
+    asyncio.run(run())
+
+
+def test_a_swap_whose_outcome_is_not_known_is_decided_again_by_itself(tmp_path, monkeypatch):
+    """Nothing else changes: neither the map nor the replica tells that the shard is due."""
+    monkeypatch.setattr(assignments, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(due_shards, "TRUST_AGAIN_S", 0.05)
+    monkeypatch.setattr(assignments, "LOOK_AT_ALL_S", 3_600.0)
+
+    async def run():
+        async with worker(tmp_path) as world:
+            world.store.fail_next_commit(CommitFault.LOST_BEFORE)
+            await world.place()
             await until(world.serves)
 
     asyncio.run(run())

@@ -19,6 +19,7 @@ from shoal.core.ids import ClusterId, RequestId, Revision, ShardId
 from shoal.core.points import PointColumns
 from shoal.core.shard_calls import ShardScroll, ShardUpsert
 from shoal.core.sizing import REPLICA_BASE_BYTES
+from shoal.shard_worker.hosting import folders
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.replica.replica import Replica
@@ -30,7 +31,7 @@ from shoal.shard_worker.resources.writer_pool import WRITER_THREADS
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from tests.support.worker.replica_bench import REPLICA, SHARD, Alone, config
 
-COUNT, MOST_OPEN, DIM = 60, 8, 4
+COUNT, MANY, MOST_OPEN, DIM = 60, 200, 8, 4
 SPEC = CollectionSpec(name="c", dim=DIM, metric=Metric.L2)
 SHARDS = [ShardId(SHARD.collection, number) for number in range(COUNT)]
 
@@ -38,8 +39,9 @@ SHARDS = [ShardId(SHARD.collection, number) for number in range(COUNT)]
 class Many:
     """The replicas of one worker, without a network."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, count: int) -> None:
         self.path = folder
+        self.shards = [ShardId(SHARD.collection, number) for number in range(count)]
         self.folder = WorkerFolder.open(folder, ClusterId("cluster"))
         self.pools = Pools(search_threads=1, build_threads=1)
         self.memory = WorkerMemory(1 << 33)
@@ -52,12 +54,12 @@ class Many:
             stores=self.stores,
             lease_held=lambda _: True,
             peers=Alone(),
-            changed=lambda: None,
+            changed=lambda shard: None,
         )
         self.replicas: dict[ShardId, Replica] = {}
 
     async def open(self, term: int) -> None:
-        for shard, replica in zip(SHARDS, await asyncio.gather(*(self._opened(each) for each in SHARDS)), strict=True):
+        for shard, replica in zip(self.shards, await asyncio.gather(*(self._opened(each) for each in self.shards)), strict=True):
             self.replicas[shard] = replica
             replica.tell(dataclasses.replace(config(term), shard=shard), Revision(100 + term), Revision(term))
         await until(lambda: all(each.role is ReplicaRole.PRIMARY for each in self.replicas.values()))
@@ -98,8 +100,8 @@ async def until(condition) -> None:
 
 
 @asynccontextmanager
-async def many(folder: Path, term: int) -> AsyncIterator[Many]:
-    made = Many(folder)
+async def many(folder: Path, term: int, count: int = COUNT) -> AsyncIterator[Many]:
+    made = Many(folder, count)
     try:
         await made.open(term)
         yield made
@@ -131,15 +133,49 @@ def test_threads_and_files_do_not_grow_with_the_replicas(tmp_path, monkeypatch):
     asyncio.run(run())
 
 
-def test_empty_replicas_at_rest_are_booked_at_little_more_than_their_base(tmp_path, monkeypatch):
+def test_replicas_are_opened_a_few_at_a_time(tmp_path, monkeypatch):
+    """Else all would be ready as late as the last."""
+    monkeypatch.setattr(folders, "OPENINGS_AT_ONCE", 2)
+    lock, begun, most, engine_of = threading.Lock(), 0, 0, folders._engine_of
+
+    def counted(*given):
+        nonlocal begun, most
+        with lock:
+            begun += 1
+            most = max(most, begun)
+        try:
+            return engine_of(*given)
+        finally:
+            with lock:
+                begun -= 1
+
+    monkeypatch.setattr(folders, "_engine_of", counted)
+
     async def run() -> None:
-        async with many(tmp_path, 1) as world:
+        async with many(tmp_path, 1, 12):
+            assert most == 2
+
+    asyncio.run(run())
+
+
+def test_empty_replicas_at_rest_are_booked_at_little_more_than_their_base_and_have_no_timers(tmp_path, monkeypatch):
+    async def run() -> None:
+        async with many(tmp_path, 1, MANY) as world:
             await world.rest(monkeypatch)
             booked = world.memory.replica_bytes()
-            assert len(booked) == COUNT
+            assert len(booked) == MANY
             assert all(REPLICA_BASE_BYTES <= held < REPLICA_BASE_BYTES + 4_096 for held in booked.values())
+            await until(lambda: not world.pools.rounds.awake)
+            assert (len(world.pools.ticks), world.stores_open()) == (0, 0)
+            assert timers() < 10
             await world.write(SHARDS[7], 1)
             assert world.memory.replica_bytes()[SHARDS[7]] > booked[SHARDS[7]] + 4_096
             assert world.memory.promised_bytes == 0
 
     asyncio.run(run())
+
+
+def timers() -> int:
+    """Return how many timers the event loop has."""
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return sum(not handle.cancelled() for handle in scheduled)

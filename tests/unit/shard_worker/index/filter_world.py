@@ -99,6 +99,9 @@ class FakeTuning:
 
     breadth_expected = choice = careful = breadth_for
 
+    def relied_on(self, recall: float, queries: int = 1) -> bool:
+        return True
+
     def rank_within(self, recall: float, breadth: int, fetch: int) -> int:
         ends = {*self._ranks, *(fetch // multiple for multiple in self._multiples)}
         return max([rank for rank in ends if 1 <= rank <= fetch and self.recall_at(rank, breadth, fetch) >= recall], default=0)

@@ -44,8 +44,12 @@ def call(local: LocalShards, count: int = 1, **parts: Any) -> ShardsSearch:
     return ShardsSearch(**{"shards": tuple(local.benches), **asked})
 
 
+def asked_of(shards: LocalShards, asked: ShardsSearch) -> ReplicasSearch | None:
+    return shards.host.ready(asked, asked.queries)
+
+
 def ready(shards: LocalShards, asked: ShardsSearch) -> ReplicasSearch:
-    prepared = shards.host.ready(asked)
+    prepared = asked_of(shards, asked)
     assert prepared is not None
     return prepared
 
@@ -56,7 +60,7 @@ def soon() -> Deadline:
 
 def test_what_is_not_plain_or_not_here_is_left_to_each_replica(tmp_path: Path) -> None:
     async def work(shards: LocalShards) -> None:
-        assert shards.host.ready(call(shards)) is not None
+        assert asked_of(shards, call(shards)) is not None
         unusual: list[dict[str, Any]] = [
             {"explain": True},
             {"queries": np.ones((1, 5), dtype=np.float32)},
@@ -65,7 +69,7 @@ def test_what_is_not_plain_or_not_here_is_left_to_each_replica(tmp_path: Path) -
             {"min_seqs": {next(iter(shards.benches)): Seq(1_000)}},
             {"shards": (*shards.benches, ShardId(CollectionId("collection"), 7))},
         ]
-        assert [shards.host.ready(call(shards, **each)) for each in unusual] == [None] * len(unusual)
+        assert [asked_of(shards, call(shards, **each)) for each in unusual] == [None] * len(unusual)
 
     with_shards(tmp_path, work)
 
@@ -74,12 +78,12 @@ def test_a_replica_that_closes_or_is_not_sure_of_its_term_does_not_begin(tmp_pat
     async def work(shards: LocalShards) -> None:
         first = next(iter(shards.benches.values()))
         at_primary = call(shards, consistency=Consistency.PRIMARY)
-        assert shards.host.ready(at_primary) is not None
+        assert asked_of(shards, at_primary) is not None
         first.lease[0] = False
-        assert shards.host.ready(at_primary) is None
-        assert shards.host.ready(call(shards)) is not None
+        assert asked_of(shards, at_primary) is None
+        assert asked_of(shards, call(shards)) is not None
         await first.replica.close()
-        assert shards.host.ready(call(shards)) is None
+        assert asked_of(shards, call(shards)) is None
 
     with_shards(tmp_path, work)
 
@@ -91,7 +95,7 @@ def test_every_tuner_samples_the_queries_that_were_answered_and_no_others(tmp_pa
         assert [tuner._queries.heard for tuner in tuners] == [3, 3]
         assert await ready(shards, call(shards, 9)).run_in_pool(soon()) is not None
         assert [tuner._queries.heard for tuner in tuners] == [12, 12]
-        shards.host.ready(call(shards, 5))
+        asked_of(shards, call(shards, 5))
         assert await ready(shards, call(shards, 5)).run_in_pool(Deadline.after(0.0, boot_s)) is None
         assert [tuner._queries.heard for tuner in tuners] == [12, 12]
 
@@ -192,8 +196,8 @@ def test_a_search_in_the_pool_waits_for_no_files(tmp_path: Path) -> None:
             patch.setattr(list(shards.benches.values())[-1].replica.reads.files, "open_now", lambda: False)
             with pytest.raises(Unavailable, match="being closed"):
                 await prepared.run_in_pool(soon())
-            assert shards.host.ready(call(shards, with_payload=True)) is None
-            assert shards.host.ready(call(shards)) is not None
+            assert asked_of(shards, call(shards, with_payload=True)) is None
+            assert asked_of(shards, call(shards)) is not None
 
     with_shards(tmp_path, work)
 

@@ -27,7 +27,7 @@ def a_writer(heard: list[object]) -> Writer:
         heard.append(event)
         return []
 
-    machine = SimpleNamespace(shard=SHARD, role_name="primary", applied_seq=0, kept_for_others=(1, 1), handle=handle)
+    machine = SimpleNamespace(shard=SHARD, role_name="primary", applied_seq=0, wants_ticks=False, kept_for_others=(1, 1), handle=handle)
     engine = SimpleNamespace(log_base=(0, 0), keep_log=lambda *kept: None, wake=lambda: False)
     return Writer(
         machine=machine,
@@ -35,6 +35,7 @@ def a_writer(heard: list[object]) -> Writer:
         thread=WriterPool(1).executor(),
         files=OpenStores(most=1, idle_s=60.0).use(),
         progressed=lambda: None,
+        wants_ticks=lambda: None,
         outward=lambda effect: None,
         wall_ms=lambda: 7,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.shard_worker.resources.os_limits import memory_limits, open_files, raised_file_limit
+from shoal.shard_worker.resources.os_limits import may_map_unused, memory_limits, open_files, raised_file_limit
 
 MIB = 1024 * 1024
 
@@ -100,3 +100,13 @@ def test_open_files_are_counted() -> None:
     before = open_files()
     with Path("/dev/null").open(), Path("/dev/null").open():
         assert open_files() == before + 2
+
+
+@pytest.mark.parametrize("limited", [None, resource.RLIMIT_AS, resource.RLIMIT_DATA])
+@pytest.mark.parametrize(("overcommit", "free"), [("0", True), ("1", True), ("2", False)])
+def test_unused_memory_may_be_mapped_where_nothing_counts_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch, limited: int | None, overcommit: str, free: bool
+) -> None:
+    write(root / "proc/sys/vm/overcommit_memory", f"{overcommit}\n")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (900 * MIB if kind == limited else resource.RLIM_INFINITY,) * 2)
+    assert may_map_unused(root) == (free and limited is None)

@@ -2,12 +2,15 @@
 after a change of index, after a restart, and when other queries are asked than before. The mean of any 200 searches in
 a row is at least the target - 0.01.
 
-Exact searches count as expensive once a segment was measured. So the index is used as soon as it is trusted.
+No clock decides: exact searches count as expensive, a search of an index as cheap, and no measurement ends early
+because the machine is busy. So the index is used as soon as it is trusted.
 """
 
 import asyncio
 import dataclasses
+import itertools
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +19,27 @@ import pytest
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget, ShardFound, ShardSearch
 from shoal.shard_worker.index import tuning as tuning_module
+from shoal.shard_worker.index.search.paces import Paces
 from shoal.shard_worker.logic.tuning import plan as tuning_plan
 from shoal.shard_worker.tuning import calibrate as calibration
+from shoal.shard_worker.tuning import measuring
 from shoal.shard_worker.tuning import tuner as tuner_module
 from tests.support.examples.hostile_vectors import queries_of, rows_of
 from tests.support.scope import LONG, cells
 from tests.support.worker.replica_bench import SHARD, Bench, opened
+from tests.support.worker.steady_paces import UnlearningPaces
 
 DIM = 32
 ROWS, GROWING = (24_000, 4_000) if LONG else (6_000, 1_200)
 K, TARGET, WINDOW = 10, 0.95, 200
+EXACT_US_PER_ROW = 1.0
+UNCONFIRMED = 20
+"""First queries that certainly use an index that nothing has confirmed yet.
+
+It serves 64 searches before that. A query is asked twice, and the check that confirms the index begins 24 questions
+later at the earliest, and searches for each of them, too: 20 + 2 * 20 < 64. Later searches are exact if they overtake
+the check.
+"""
 CELLS = cells(
     [("gaussian", Metric.L2), ("uneven", Metric.IP), ("copies", Metric.COSINE), ("clusters", Metric.IP), ("one-hot", Metric.L2)],
     [("gaussian", Metric.L2), ("uneven", Metric.IP)],
@@ -34,13 +48,22 @@ CELLS = cells(
 
 @pytest.fixture(autouse=True)
 def index_where_it_may_be(monkeypatch):
-    monkeypatch.setattr(calibration, "_exact_pace", lambda *_: 1.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(measuring, "calibrate", partial(_calibrated_without_a_clock, lambda: next(ticks) * 1e-6))
+    monkeypatch.setattr(calibration, "_exact_pace", lambda *_: EXACT_US_PER_ROW)
+    monkeypatch.setattr(Paces, "exact_us", lambda *_, queries, rows, **__: queries * rows * EXACT_US_PER_ROW)
+    monkeypatch.setattr(Paces, "learn_exact", UnlearningPaces.learn_exact)
+    monkeypatch.setattr(Paces, "learn_index", UnlearningPaces.learn_index)
     monkeypatch.setattr(calibration, "MOST_BREADTH", 400)
     monkeypatch.setattr(tuning_module, "DEAR_US", math.inf)
     monkeypatch.setattr(tuner_module, "DEAR_US", math.inf)
     monkeypatch.setattr(tuner_module, "LOOK_S", 0.05)
     monkeypatch.setattr(tuner_module, "PENDING_S", math.inf)
     monkeypatch.setattr(tuning_plan, "QUIET_S", 0.0)
+
+
+def _calibrated_without_a_clock(ticking, part, sample, **options):
+    return calibration.calibrate(part, sample, **(options | {"clock": ticking}))
 
 
 class Watch:
@@ -163,4 +186,4 @@ def test_recall_holds_from_the_first_search_after_a_load(kind, metric, asked, ba
     watch = asyncio.run(begin_with(tmp_path, kind, metric, asked, batch))
     assert watch.short_windows() == {}
     if (kind, asked, batch) == ("gaussian", "rows", None):
-        assert all("index" in plans for plans in watch.plans[:40]), "the first searches use the index"
+        assert all("index" in plans for plans in watch.plans[:UNCONFIRMED]), "the first searches use the index"

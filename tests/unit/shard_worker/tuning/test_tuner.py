@@ -463,3 +463,27 @@ def test_an_idle_tuner_has_no_task_and_no_timer(part, pools, tmp_path):
         await background.close()
 
     asyncio.run(run())
+
+
+def test_single_queries_are_sampled_together_and_none_is_lost(pools, tmp_path):
+    async def run():
+        background = tuner(FixedReading([]), pools, tmp_path / "tuning")
+        await until(lambda: not background._woken)
+        single = [np.full((1, DIM), at, dtype=np.float32) for at in range(100)]
+        background.offer(single[0])
+        for query in single[1:20]:
+            background.offer(query)
+        assert (background._heard.heard, len(background._unheard)) == (1, 19)
+        background.offer(np.zeros((2, DIM), dtype=np.float32))
+        assert (background._heard.heard, background._unheard) == (22, [])
+        for query in single[20:63]:
+            background.offer(query)
+        assert len(background._unheard) < module.HEARD_TOGETHER
+        assert background._queries.heard == 65
+        assert background._queries.asked_enough
+        assert background._queries.latest()[-1].tolist() == single[62][0].tolist()
+        background.offer(single[70])
+        await background.close()
+        assert background._heard.heard == 66
+
+    asyncio.run(run())

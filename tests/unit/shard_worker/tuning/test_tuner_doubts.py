@@ -5,6 +5,7 @@ new kind of queries, and checks the latest queries.
 import asyncio
 import logging
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -207,6 +208,30 @@ def test_a_measurement_on_rows_is_confirmed_or_doubted_by_the_first_queries(part
         await until(lambda: tuning.confirmed(0.95) or tuning.likeness.doubted)
         assert tuning.likeness.doubted == (worse > 0)
         assert tuning.choice(10, 0.95, module.CONFIRMING * 10).exact == (worse > 0)
+        await background.close()
+
+    asyncio.run(run())
+
+
+def test_a_measurement_after_optimize_does_not_wait_for_builds_of_other_replicas(part, pools, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning_plan, "QUIET_S", 1e9)
+    monkeypatch.setattr(tuning_plan, "PATIENCE_S", 1e9)
+
+    async def run():
+        reading = FixedReading([])
+        background = tuner(reading, pools, tmp_path)
+        ask(background, 1)
+        reading.parts = [part]
+        built = threading.Event()
+        building = asyncio.create_task(pools.build(built.wait, asyncio.Event()))
+        pools.builds_running = 1
+        try:
+            await background.measure_pending(30.0)
+            assert part.tuning.now.provisional
+        finally:
+            built.set()
+            await building
+        pools.builds_running = 0
         await background.close()
 
     asyncio.run(run())

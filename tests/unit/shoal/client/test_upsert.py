@@ -35,6 +35,17 @@ def test_all_points_arrive_once_in_bounded_messages(cluster, small_messages):
     assert all(len(request.points) <= 10 for request in sent)
 
 
+def test_integers_arrive_as_float32_however_many_messages_they_fill(cluster, small_messages):
+    client = client_with(cluster)
+    vectors = np.arange(198, dtype=np.int64).reshape(99, 2) * 10**9 + 1
+    client.upsert("c", range(99), vectors)
+    sent = client.mock.requests(Upsert)
+    assert len(sent) > 9
+    assert {request.points.vectors.dtype for request in sent} == {np.dtype(np.float32)}
+    arrived = {key: row.tolist() for key, (row, _) in cluster.points["c"].items()}
+    assert arrived == {at: vectors[at].astype(np.float32).tolist() for at in range(99)}
+
+
 def test_a_message_holds_at_most_16384_points(cluster):
     client = client_with(cluster)
     client.upsert("c", np.arange(20_000), np.zeros((20_000, 2)))

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.file_budget import LOW_LIMIT, RESERVED_FILES, FileLimit, file_budget, low_limit_words
+from shoal.core.file_budget import (
+    LOW_LIMIT,
+    MOST_CONNECTIONS,
+    RESERVED_FILES,
+    FileLimit,
+    file_budget,
+    http_connections,
+    low_limit_words,
+)
 
 
 def test_half_of_the_files_are_for_replicas_that_are_used_and_the_process_keeps_its_own():
@@ -21,6 +29,15 @@ def test_however_many_replicas_there_are_and_are_used_the_limit_holds(limit, tak
     assert most <= limit or (budget.replicas, budget.open_at_once) == (0, 1)
     for replicas in (0, 1, 5, budget.replicas):
         assert (budget.refusal(replicas) is None) == (replicas < budget.replicas)
+
+
+@given(st.integers(0, 1 << 30))
+def test_files_for_connections_are_not_for_replicas(limit):
+    connections = http_connections(limit)
+    assert 16 <= connections <= MOST_CONNECTIONS
+    assert limit < 256 or connections <= limit // 16
+    budget = file_budget(FileLimit(limit=limit, taken=0), at_rest=2, in_use=12, connections=connections)
+    assert budget == file_budget(FileLimit(limit=limit, taken=connections), at_rest=2, in_use=12)
 
 
 @pytest.mark.parametrize(("limit", "said"), [(0, False), (1024, True), (LOW_LIMIT - 1, True), (LOW_LIMIT, False)])

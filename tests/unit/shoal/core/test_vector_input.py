@@ -155,3 +155,18 @@ def test_what_an_object_says_when_it_turns_into_no_array_is_told(error):
         found = refused(values, call)
         assert str(error) in found.message
         assert found.details.index == (1 if isinstance(values, list) else None)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "int64", "uint64"])
+def test_integers_that_stay_are_later_the_same_floats(dtype):
+    given = np.array([[0, 1, 127], [np.iinfo(dtype).max, np.iinfo(dtype).min, 3]], dtype=dtype)
+    kept = vectors_from_input(given, integers_stay=True)
+    assert kept is given
+    np.testing.assert_array_equal(kept.astype(np.float32), vectors_from_input(given))
+
+
+@pytest.mark.parametrize("given", [[[0.5, 1]], np.array([[0.5, 1]]), np.array([[0.5, 1]], dtype=np.float16), [[1.0, 2.0]]])
+def test_only_integers_stay(given):
+    assert vectors_from_input(given, integers_stay=True).dtype == np.float32
+    with pytest.raises(InvalidArgument):
+        vectors_from_input([[float("nan"), 1]], integers_stay=True)

@@ -66,20 +66,21 @@ def given(outcome: object) -> object:
 
 
 def answered(call: UnaryCall, request: object = REQUEST) -> object:
-    """As a server answers: the synchronous door first."""
+    """As a server answers: the synchronous door first. request: a message, or bytes."""
 
     async def run() -> object:
         context: Any = None
-        answer = None if call.at_once is None else call.at_once(request, context)
-        return await call.handle(request, context) if answer is None else answer
+        data = request if isinstance(request, bytes) else REQUEST.SerializeToString()
+        answer = None if call.at_once is None else call.at_once(data, context)
+        return await call.handle(reader_of(call)(data), context) if answer is None else answer
 
     return asyncio.run(run())
 
 
 def test_an_answer_of_either_door_is_counted_and_timed_once() -> None:
-    for doors, opened in ((Doors(), ["at_once", "handle"]), (Doors(at_once=ANSWER), ["at_once"])):
+    for doors, opened, answer in ((Doors(), ["at_once", "handle"], ANSWER), (Doors(at_once=b"answer"), ["at_once"], b"answer")):
         noted = Noted()
-        assert answered(call_table([doors.call()], metrics=noted)[PATH]) is ANSWER
+        assert answered(call_table([doors.call()], metrics=noted)[PATH]) is answer
         assert doors.opened == opened
         assert noted.counted() == [("shoal.v1.Search/Search", "OK")]
         (took,) = noted.timed()
@@ -118,14 +119,13 @@ def test_an_unknown_error_is_logged_and_named(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff", b"\x0a\x02\xff\xfe"])
-def test_bytes_that_are_no_request_are_refused_and_no_door_opens(data: bytes) -> None:
-    doors, noted = Doors(at_once=ANSWER), Noted()
+def test_bytes_that_are_no_request_are_refused_by_the_door_that_may_wait(data: bytes) -> None:
+    doors, noted = Doors(), Noted()
     call = call_table([doors.call()], metrics=noted)[PATH]
-    request = reader_of(call)(data)
-    assert isinstance(request, Unreadable)
+    assert isinstance(reader_of(call)(data), Unreadable)
     with pytest.raises(InvalidArgument, match=f"{PATH} cannot read its request"):
-        answered(call, request)
-    assert doors.opened == []
+        answered(call, data)
+    assert doors.opened == ["at_once"], "it answers no bytes that it cannot read"
     assert noted.counted() == [("shoal.v1.Search/Search", "INVALID_ARGUMENT")]
 
 

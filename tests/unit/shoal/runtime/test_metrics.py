@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 import time
 import types
 from collections.abc import Iterable
@@ -82,3 +83,29 @@ def test_a_call_is_measured_within_ten_microseconds() -> None:
             count(1)
         best = min(best, (time.perf_counter() - began) / 500)
     assert best < 10e-6
+
+
+def test_no_value_is_lost_between_threads_and_readers() -> None:
+    metrics = PrometheusMetrics("127.0.0.1", 0)
+    count, took = metrics.measure(REQUESTS, "m", "OK"), metrics.measure(REQUEST_SECONDS, "m")
+    read: list[float] = []
+
+    def work() -> None:
+        for _ in range(3_000):
+            count(1)
+            took(0.004)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        read.append(value_of(metrics, "shoal_requests_total"))
+    assert read == sorted(read)
+    assert value_of(metrics, "shoal_requests_total") == 12_000
+    assert value_of(metrics, "shoal_request_seconds_count") == 12_000
+    assert value_of(metrics, "shoal_request_seconds_sum") == pytest.approx(48.0)
+
+
+def value_of(metrics: PrometheusMetrics, name: str) -> float:
+    samples = [each for family in metrics._registry.collect() for each in family.samples if each.name == name]
+    return samples[0].value if samples else 0.0

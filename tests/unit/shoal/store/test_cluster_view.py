@@ -2,6 +2,7 @@
 equals a map made from a listing.
 """
 
+import dataclasses
 import json
 
 import pytest
@@ -96,6 +97,17 @@ def test_entries_from_before_recall_and_budgets_take_their_defaults():
     assert decode_worker("k", without(encode_worker(worker), "memory_budget_bytes"), 9).memory_budget_bytes == 0
     older = decode_worker("k", without(without(encode_worker(worker), "file_budget"), "replica_files"), 9)
     assert (older.file_budget, older.replica_files) == (0, 0)
+    over_http = dataclasses.replace(worker, http_port=70)
+    assert (over_http.http_address, decode_worker("k", encode_worker(over_http), 9)) == ("a:70", over_http)
+    older = decode_worker("k", without(encode_worker(over_http), "http_port"), 9)
+    assert (older.http_port, older.http_address) == (0, "")
+
+
+@pytest.mark.parametrize("port", ["7", -1, 65_536, None, True])
+def test_a_port_that_is_none_is_named_and_not_guessed(port):
+    text = {"id": "w", "address": "a:1", "incarnation": "i", "pid": 1, "node": "n", "zone": "", "http_port": port}
+    with pytest.raises(DataLoss, match="/the/key"):
+        decode_worker("/the/key", json.dumps(text).encode(), 1)
 
 
 @pytest.mark.parametrize("changes", [{"index": "magic"}, {"index": 3}, {"index": "PQ3", "dim": 8}, {"recall": 1.5}, {"recall": "high"}])

@@ -40,7 +40,8 @@ def test_the_bytes_are_these() -> None:
 @given(point_columns())
 def test_points_of_a_request_are_forwarded_as_they_came(points: PointColumns) -> None:
     got = points_from_request(points_to_message(points))
-    assert got.encoded == points_to_bytes(points)
+    assert got.encoded is not None
+    assert got.encoded() == points_to_bytes(points)
 
 
 def test_a_part_of_the_points_does_not_keep_the_bytes_of_all() -> None:
@@ -60,7 +61,7 @@ def test_vectors_given_as_numbers_are_kept_as_data() -> None:
 def test_fields_of_a_newer_client_are_not_kept() -> None:
     plain = points_to_bytes(PointColumns(ids=np.arange(1), vectors=np.ones((1, 1), np.float32), payloads=None))
     newer = common_pb2.PointBatch.FromString(plain + b"\xfa\x01\x01x")
-    assert points_from_request(newer).encoded == plain
+    assert points_to_bytes(points_from_request(newer)) == plain
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05", b"\x1a\x01\xff"])

@@ -16,6 +16,7 @@ from shoal.core.shard_config import ShardConfig, ShardState, expanded, shrunk
 from shoal.shard_worker.logic.replication.append import Diverged, LogMatches, LogSummary, NoRoom
 from shoal.shard_worker.logic.replication.leadership import (
     HEARTBEAT_MS,
+    QUIET_HEARTBEAT_MS,
     RETRY_MS,
     SHRINK_AFTER_MS,
     STALLED_MS,
@@ -322,16 +323,36 @@ def test_one_that_is_silent_gets_heartbeats_and_what_was_sent_is_sent_again_once
     assert [each.seq for each in play.sent[B].append.records] == [6]
 
 
-def test_idle_members_hear_the_commit_point_at_once_and_then_a_heartbeat():
+def test_idle_members_hear_the_commit_point_at_once_and_then_few_heartbeats():
     play = Play(config())
     play.go()
     play.flush()
     play.matched(B)
     play.go()
     assert play.sent[B].append.commit_seq == 5
+    for _ in range(2):
+        play.matched(B)
+        assert play.go(QUIET_HEARTBEAT_MS - 1) == []
+        assert len(play.go(1)) == 1
     play.matched(B)
-    assert play.go(HEARTBEAT_MS - 1) == []
-    assert len(play.go(1)) == 1
+    play.append()
+    assert len(play.go()) == 1, "a write does not wait for the next heartbeat"
+
+
+@pytest.mark.parametrize(("isr", "no_room"), [((P, B), NO_ROOM), ((P, B, L), None)])
+def test_a_member_is_asked_often_while_it_has_no_room_or_another_one_holds_up_commits(isr: tuple[ReplicaId, ...], no_room: NoRoom | None):
+    play = Play(config(isr=isr))
+    play.go()
+    play.flush()
+    play.matched(B)
+    play.go()
+    if play.leadership.peers[B].under_way:
+        play.leadership.answered(B, play.sent[B].serial, LogMatches(through=Seq(5), no_room=no_room))
+    before = play.sent[B]
+    play.go(HEARTBEAT_MS - 1)
+    assert play.sent[B] is before
+    play.go(1)
+    assert play.sent[B] is not before
 
 
 def test_records_that_memory_does_not_hold_are_read_and_must_be_those_of_this_log():
@@ -446,3 +467,22 @@ def test_whatever_happens_what_is_committed_is_on_the_isr_that_may_be_in_force(h
         for each in force[1:]:
             joined = set(each.isr) - set(force[0].isr)
             assert all(has[other] >= committed for other in joined)
+
+
+def test_it_is_quiet_only_while_nothing_is_under_way_and_everything_is_known_to_be_committed():
+    play = Play(config())
+
+    def quiet() -> bool:
+        return play.leadership.is_quiet(play.commit)
+
+    play.go()
+    assert not quiet()
+    play.flush()
+    play.matched(B)
+    assert not quiet(), "the member does not know the commit point"
+    play.go()
+    assert not quiet(), "an append is under way"
+    play.matched(B)
+    assert quiet()
+    play.append()
+    assert not quiet()

@@ -19,6 +19,10 @@ def reopened(worker):
     return WorkerFolder.open(worker.path, CLUSTER)
 
 
+def asides(worker):
+    return [aside for shard in (SHARD, OTHER_SHARD) for aside in worker.asides_of(shard)]
+
+
 def names_beside(worker, shard=SHARD):
     return sorted(path.name for path in (worker.path / shard.collection / str(shard.number)).iterdir())
 
@@ -28,16 +32,16 @@ def test_a_replica_set_aside_is_kept_as_it_is_and_is_no_replica_any_more(worker)
     (path / "replica.json").write_text("damaged")
     before = {file.relative_to(path): data for file, data in files_under(path).items()}
     aside = worker.set_aside(REF)
-    assert (worker.exists(REF), worker.replicas(), worker.asides(), aside.is_dir()) == (False, [], [REF], True)
+    assert (worker.exists(REF), worker.replicas(), asides(worker), aside.is_dir()) == (False, [], [REF], True)
     for gone in (worker.open_replica, worker.drop, worker.set_aside):
         with pytest.raises(NotFound):
             gone(REF)
     again = reopened(worker)
-    assert (again.replicas(), again.asides()) == ([], [REF])
+    assert (again.replicas(), asides(again)) == ([], [REF])
     assert {file.relative_to(aside): data for file, data in files_under(aside).items()} == before
     again.create(SECOND, dim=DIM)
     again.drop(SECOND)
-    assert again.asides() == [REF]
+    assert asides(again) == [REF]
     again.close()
 
 
@@ -46,9 +50,9 @@ def test_one_is_kept_per_shard_the_newest(worker):
         worker.create(ref, dim=DIM)
     worker.set_aside(REF)
     worker.set_aside(OTHER)
-    assert (worker.replicas(), worker.asides()) == ([SECOND], [REF, OTHER])
+    assert (worker.replicas(), asides(worker)) == ([SECOND], [REF, OTHER])
     worker.set_aside(SECOND)
-    assert (worker.replicas(), worker.asides()) == ([], [SECOND, OTHER])
+    assert (worker.replicas(), asides(worker)) == ([], [SECOND, OTHER])
     assert names_beside(worker) == [".aside-r2"]
 
 
@@ -58,7 +62,7 @@ def test_what_was_set_aside_is_deleted_when_told(worker):
         worker.drop_aside(REF)
     worker.set_aside(REF)
     worker.drop_aside(REF)
-    assert worker.asides() == []
+    assert asides(worker) == []
     assert not (worker.path / "c1").exists()
     with pytest.raises(NotFound):
         worker.drop_aside(REF)
@@ -139,7 +143,7 @@ def test_a_disk_that_refuses_to_set_aside_leaves_the_replica(worker, monkeypatch
         patched.setattr("shoal.shard_worker.storage.folders.worker_folder.rename_durably", fail)
         with pytest.raises(StorageFailed, match="input/output error"):
             worker.set_aside(REF)
-    assert (worker.replicas(), worker.asides()) == ([REF], [])
+    assert (worker.replicas(), asides(worker)) == ([REF], [])
 
 
 def test_a_missing_worker_json_is_damage_also_when_its_only_replica_is_between_the_renames(worker):

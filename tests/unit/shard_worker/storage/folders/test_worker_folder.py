@@ -97,6 +97,7 @@ def test_replicas_are_listed_made_and_dropped(folder):
     (folder.path / "lost+found").mkdir()
     (folder.path / "note.txt").write_text("not ours")
     assert (folder.replicas(), folder.exists(REF)) == ([REF, OTHER], True)
+    assert (folder.replicas_of(REF.shard), folder.replicas_of(ShardId(REF.shard.collection, 99))) == ([REF], [])
     with pytest.raises(AlreadyExists):
         folder.create(REF, dim=DIM)
     folder.drop(REF)

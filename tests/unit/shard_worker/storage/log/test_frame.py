@@ -27,19 +27,19 @@ RECORDS = st.builds(
 @given(st.lists(RECORDS, max_size=4), st.integers(0, 2**32 - 1))
 def test_what_is_encoded_is_read_back_in_its_chain(group, previous_crc):
     encoded = encode_group(group, previous_crc, SEED)
-    stream = io.BytesIO(encoded.data)
+    stream = io.BytesIO(b"".join(encoded.pieces))
     crc = previous_crc
     for expected in group:
         found = read_frame(stream, SEED)
         assert found is not None
         assert (found.record, found.previous_crc) == (expected, crc)
         crc = found.crc
-    assert crc == encoded.last_crc
+    assert (crc, stream.tell()) == (encoded.last_crc, encoded.size_bytes)
     assert read_frame(stream, SEED) is None
 
 
 def test_every_flipped_bit_and_every_missing_byte_is_noticed():
-    data = encode_group([record(1, request=RequestId("client", 7))], 5, SEED).data
+    data = b"".join(encode_group([record(1, request=RequestId("client", 7))], 5, SEED).pieces)
     for at in range(len(data) * 8):
         flipped = bytearray(data)
         flipped[at // 8] ^= 1 << at % 8
@@ -50,15 +50,15 @@ def test_every_flipped_bit_and_every_missing_byte_is_noticed():
 
 
 def test_a_frame_is_found_anywhere_and_only_whole():
-    data = encode_group([record(1)], 0, SEED).data
+    data = b"".join(encode_group([record(1)], 0, SEED).pieces)
     assert holds_frame(b"\xffSR" + b"\xffSR\xfe" + b"x" * 40 + data + b"tail", SEED)
     assert not holds_frame(b"noise" + data[:-1], SEED)
     assert not holds_frame(b"", SEED)
 
 
 def test_a_frame_of_another_replica_is_none_of_ours():
-    data = encode_group([record(1)], 0, chain_seed(CLUSTER, ReplicaId("replica-b"))).data
-    other_cluster = encode_group([record(1)], 0, chain_seed(ClusterId("cluster-b"), REPLICA)).data
+    data = b"".join(encode_group([record(1)], 0, chain_seed(CLUSTER, ReplicaId("replica-b"))).pieces)
+    other_cluster = b"".join(encode_group([record(1)], 0, chain_seed(ClusterId("cluster-b"), REPLICA)).pieces)
     assert not holds_frame(data + other_cluster, SEED)
 
 

@@ -63,18 +63,18 @@ def test_terms_that_begin_within_one_group_are_all_in_the_table(tmp_path):
 def test_a_group_costs_one_write_and_one_flush(tmp_path, monkeypatch):
     log = create_log(tmp_path)
     calls = []
-    write, flush = os.write, os.fdatasync
-    monkeypatch.setattr(os, "write", lambda *given: (calls.append("write"), write(*given))[1])
+    write, flush = os.writev, os.fdatasync
+    monkeypatch.setattr(os, "writev", lambda *given: (calls.append("write"), write(*given))[1])
     monkeypatch.setattr(os, "fdatasync", lambda *given: (calls.append("flush"), flush(*given))[1])
     log.append(records(1, 50))
     assert calls == ["write", "flush"]
     log.close()
 
 
-def test_a_write_that_takes_only_a_part_is_continued(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part_bytes", [1, 7, 90, 1_000])
+def test_a_write_that_takes_only_a_part_is_continued(tmp_path, monkeypatch, part_bytes):
     log = create_log(tmp_path)
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+    monkeypatch.setattr(os, "writev", lambda descriptor, pieces: os.write(descriptor, b"".join(pieces)[:part_bytes]))
     log.append(records(1, 3))
     monkeypatch.undo()
     log.close()
@@ -199,7 +199,7 @@ def test_the_watermark_follows_the_bytes_and_the_files(tmp_path):
     log.close()
 
 
-@pytest.mark.parametrize("name", ["write", "fdatasync"])
+@pytest.mark.parametrize("name", ["writev", "fdatasync"])
 def test_after_a_failed_write_or_flush_the_log_is_dead(tmp_path, monkeypatch, name):
     log = create_log(tmp_path)
     log.append(records(1, 2))
@@ -230,13 +230,13 @@ def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "no space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
+        patched.setattr(os, "writev", full)
         with pytest.raises(StorageFailed, match="disk full"):
             log.append(records(1, 1))
     log.close()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("write", DiskFull), ("fdatasync", StorageFailed)])
+@pytest.mark.parametrize(("name", "kind"), [("writev", DiskFull), ("fdatasync", StorageFailed)])
 def test_only_a_write_without_room_may_be_cured_by_opening_again_never_a_failed_flush(tmp_path, monkeypatch, name, kind):
     log = create_log(tmp_path)
 
@@ -255,15 +255,15 @@ def test_only_a_write_without_room_may_be_cured_by_opening_again_never_a_failed_
 def test_what_a_failed_write_left_behind_is_cut(tmp_path, monkeypatch):
     log = create_log(tmp_path)
     log.append(records(1, 2))
-    write = os.write
 
-    def full_after_a_part(descriptor, data):
+    def full_after_a_part(descriptor, pieces):
+        data = b"".join(pieces)
         if len(data) < 60:
             raise OSError(errno.ENOSPC, "no space left on device")
-        return write(descriptor, data[:50])
+        return os.write(descriptor, data[:50])
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full_after_a_part)
+        patched.setattr(os, "writev", full_after_a_part)
         with pytest.raises(StorageFailed, match="disk full"):
             log.append(records(3, 3))
     log.close()

@@ -95,11 +95,12 @@ class GatedSearch:
             raise NotFound(f"no {name}")
         return search_pb2.SearchResponse(missing_shards=[name])
 
-    def at_once(self, request: Any, context: Any) -> Any:
-        if not request.collection.startswith("now"):
+    def at_once(self, request: bytes, context: Any) -> bytes | None:
+        name = search_pb2.SearchRequest.FromString(request).collection
+        if not name.startswith("now"):
             return None
-        self.began.append(request.collection)
-        return search_pb2.SearchResponse(missing_shards=[request.collection])
+        self.began.append(name)
+        return search_pb2.SearchResponse(missing_shards=[name]).SerializeToString()
 
     def table(self) -> CallTable:
         return call_table(calls_of(SEARCH, self, {"Search": self.at_once}))

@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 
 from shoal.runtime.http.answers import FailedAnswer, refusal
 from shoal.runtime.http.limits import HttpLimits
-from shoal.runtime.http.request_head import served_calls
-from shoal.runtime.http.request_reader import CallRequest, HealthRequest, HeldBytes, ReadPhase, RefusedRequest, Request, RequestReader
+from shoal.runtime.http.request_head import CallHead, served_calls
+from shoal.runtime.http.request_reader import (
+    CallRequest,
+    HealthRequest,
+    HeldBytes,
+    ReadPhase,
+    RefusedRequest,
+    Request,
+    RequestReader,
+    SeenHeads,
+)
 from tests.support.http_requests import SEARCH_PATH, chunked, echo_table, request_bytes, search_bytes
 from tests.support.scope import LONG
 
@@ -19,11 +28,11 @@ CHUNKS = [(b"transfer-encoding", b"chunked")]
 
 
 class Reading:
-    """A reader, and what it holds."""
+    """A reader, and what it holds. seen: heads that other connections have sent, None for none."""
 
-    def __init__(self, limits: HttpLimits = LIMITS) -> None:
+    def __init__(self, limits: HttpLimits = LIMITS, seen: SeenHeads | None = None) -> None:
         self.held = HeldBytes(limits.held_bytes)
-        self.reader = RequestReader(CALLS, limits, self.held, lambda: 5.0)
+        self.reader = RequestReader(CALLS, limits, self.held, lambda: 5.0, seen=seen)
 
     def fed(self, *pieces: bytes) -> list[Request]:
         for piece in pieces:
@@ -292,3 +301,64 @@ def test_any_bytes_cut_anywhere_give_the_same_requests(data: bytes, cuts: list[i
                 reading.reader.give_back(each)
         reading.reader.close()
         assert reading.held.now == 0
+
+
+def shown(request: Request) -> object:
+    """What a request says, in a form that can be compared."""
+    if not isinstance(request, CallRequest):
+        return request
+    head = request.head
+    return request.body, request.last, head.served, head.json, head.timeout_s, head.client, head.goes_on, head.fields
+
+
+WHOLE = [
+    request_bytes(body=search_bytes()),
+    request_bytes(body=search_bytes("other")),
+    request_bytes(body=b""),
+    request_bytes(headers=[(b"shoal-client", b"me")], body=search_bytes("a")),
+    request_bytes(headers=[(b"connect-timeout-ms", b"700")], body=search_bytes("a")),
+    request_bytes(body=None, headers=CHUNKS) + chunked(b"ab"),
+    request_bytes(target=b"/nothing", body=b"xyz"),
+    request_bytes(method=b"GET", target=b"/health", body=None),
+    request_bytes(headers=[(b"connection", b"close")]),
+    request_bytes(headers=[(b"expect", b"100-continue")], body=b"abc"),
+]
+"""Requests that each come in one piece."""
+
+
+class Forgetful(SeenHeads):
+    """Keeps nothing, so that everything is parsed."""
+
+    def add(self, data: bytes | memoryview, head: CallHead, body: int) -> None:
+        """Do nothing."""
+
+
+@settings(deadline=None, max_examples=3_000 if LONG else 150)
+@given(pieces=st.lists(st.one_of(st.sampled_from(WHOLE), st.sampled_from([b"\r", b"\r\n", b"\n", b"P"]), changed_streams()), max_size=12))
+def test_a_head_that_was_seen_before_means_what_the_parser_says(pieces: list[bytes]) -> None:
+    seen = SeenHeads(most=6)
+    learnt = Reading(seen=seen)
+    for piece in WHOLE:
+        learnt.fed(piece)
+        if learnt.reader.phase is not ReadPhase.BETWEEN:
+            learnt = Reading(seen=seen)
+    quick, parsing = Reading(seen=seen), Reading(seen=Forgetful())
+    for piece in pieces:
+        from_seen, parsed = quick.fed(piece), parsing.fed(piece)
+        assert [shown(each) for each in from_seen] == [shown(each) for each in parsed]
+        assert (quick.reader.phase, quick.reader.begun, quick.held.now) == (parsing.reader.phase, parsing.reader.begun, parsing.held.now)
+
+
+def test_a_seen_head_is_not_parsed_again_and_bodies_stay_bounded() -> None:
+    limits = HttpLimits(message_bytes=100_000, head_bytes=2_000, headers=20, held_bytes=300)
+    seen = SeenHeads()
+    reading, data = Reading(limits, seen), request_bytes(body=b"x" * 100)
+    reading.fed(data)
+    assert seen.body_of(data) is not None
+    assert seen.body_of(data[:-1]) is None
+    assert seen.body_of(data + b"x") is None
+    parser, reading.reader._parser = reading.reader._parser, "is not asked"  # type: ignore[assignment]
+    assert statuses(reading.fed(data, data)) == [200] * 3
+    reading.reader._parser = parser
+    assert statuses(reading.fed(data)) == [200, 200, 200, 503]
+    assert reading.reader.phase is ReadPhase.ENDED

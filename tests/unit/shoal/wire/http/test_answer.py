@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shoal.wire.http.answer import HEAD_BYTES, AnswerFault, AnswerReader
+from shoal.wire.http.answer import HEAD_BYTES, AnswerFault, AnswerReader, SeenAnswers
 
 MOST = 1_000
 PROTO = b"content-type: application/proto\r\n"
@@ -15,7 +15,11 @@ GOOD = b"HTTP/1.1 200 OK\r\n" + PROTO + b"content-length: 3\r\n\r\nabc"
 
 def read(data: bytes, *cuts: int) -> AnswerReader:
     """Feed the bytes in pieces, as long as more are needed."""
-    reader, ends = AnswerReader(MOST), [*sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    return read_by(AnswerReader(MOST, SeenAnswers()), data, *cuts)
+
+
+def read_by(reader: AnswerReader, data: bytes, *cuts: int) -> AnswerReader:
+    ends = [*sorted(min(cut, len(data)) for cut in cuts), len(data)]
     start = 0
     for end in ends:
         if end > start and reader.feed(data[start:end]):
@@ -153,3 +157,44 @@ def test_the_cuts_of_a_stream_do_not_matter_and_nothing_is_raised(data: bytes, c
     assert len(cut.body) <= MOST
     # Bytes beyond the answer may still be on their way when it is complete. Whoever reads on sees them there.
     assert not (whole.reusable and not cut.reusable)
+
+
+ANSWERS = [
+    GOOD,
+    GOOD.replace(b"abc", b"xyz"),
+    GOOD.replace(b"3\r\n\r\nabc", b"0\r\n\r\n"),
+    GOOD.replace(b"3\r\n\r\nabc", b"2000\r\n\r\n" + b"x" * 2_000),
+    GOOD.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
+    GOOD.replace(b"200 OK", b"503 Busy"),
+    GOOD + b"x",
+    GOOD[:-1],
+    b"HTTP/1.1 100 Continue\r\n\r\n" + GOOD,
+    b"HTTP/1.1 200 OK\r\n" + PROTO + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+]
+
+
+@settings(deadline=None)
+@given(pieces=st.lists(st.tuples(st.sampled_from(ANSWERS), st.lists(st.integers(0, 120), max_size=2)), max_size=10))
+@example(pieces=[(each, []) for each in (*ANSWERS, *ANSWERS)])
+def test_an_answer_whose_head_was_seen_means_what_the_parser_says(pieces: list[tuple[bytes, list[int]]]) -> None:
+    seen = SeenAnswers()
+    for data, cuts in pieces:
+        known, parsed = read_by(AnswerReader(MOST, seen), data, *cuts), read(data, *cuts)
+        assert (outcome(known), known.reusable, known.arrived, known.size) == (
+            outcome(parsed),
+            parsed.reusable,
+            parsed.arrived,
+            parsed.size,
+        )
+
+
+def test_a_seen_answer_is_not_parsed_again() -> None:
+    seen = SeenAnswers()
+    read_by(AnswerReader(MOST, seen), GOOD)
+    reader = AnswerReader(MOST, seen)
+    assert reader.feed(GOOD.replace(b"abc", b"xyz"))
+    assert reader._parser is None
+    assert reader.body == b"xyz"
+    too_large = AnswerReader(2, seen)
+    assert too_large.feed(GOOD)
+    assert too_large.fault is AnswerFault.BODY

@@ -54,6 +54,7 @@ def test_any_history_keeps_the_bound_and_serves_calls_in_their_order(most: int, 
             now += number
         assert book.opened == len(used) + len(idle) <= most
         assert not (idle and waiting)
+        assert book.is_full == (not idle and len(used) == most)
     assert (book.all_idle(), book.all_waiting()) == (idle, waiting)
     assert book.opened == len(used)
 
