@@ -30,7 +30,7 @@ _MARGIN_S = 0.05
 _MARGIN_SHARE = 0.1
 """The replicas get a little less time than the call has, so that one that is late does not make the answer late."""
 
-ON_LOOP_US = 800.0
+ON_LOOP_US = 1_200.0
 """Searches of several replicas estimated below this time run on the event loop: passing one to a pool costs as much."""
 
 T = TypeVar("T")

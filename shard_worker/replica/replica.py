@@ -495,7 +495,6 @@ class Replica:
         self._progress.notify()
         self._room.account()
         self._sealing.kick()
-        shown = self.failure is None, self.idle_term
-        if shown != self._shown:
-            self._shown = shown
+        before, self._shown = self._shown, (self.failure is None, self.idle_term)
+        if before != self._shown:
             self._changed()
