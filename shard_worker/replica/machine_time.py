@@ -55,6 +55,7 @@ class MachineTime:
     def close(self) -> None:
         """Take no more ticks."""
         self._closed = True
+        self._feed = _drop
         self._ticks.leave(self)
 
 

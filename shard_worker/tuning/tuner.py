@@ -153,6 +153,7 @@ class Tuner:
     async def close(self) -> None:
         """Stop running work, save what was learnt, and end."""
         self._stop.set()
+        self._then = bool  # Otherwise this object and the one that is told keep each other.
         await self._pools.rounds.leave(self)
         if self._unsaved or self._queries.heard != self._saved:
             await self._load()

@@ -4,7 +4,7 @@ import pytest
 
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, NotFound, ResourceExhausted, ShoalError, Unavailable
 from shoal.wire.connect import HTTP_STATUS, PROTO, error_to_json, refusal_to_json
-from shoal.wire.http.answer import AnswerReader
+from shoal.wire.http.answer import AnswerReader, SeenAnswers
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.http.peer_answer import message_of_peer
 
@@ -12,7 +12,7 @@ MOST = 1_000
 
 
 def answer(status: int, body: bytes, kind: str = "application/json") -> AnswerReader:
-    reader = AnswerReader(MOST)
+    reader = AnswerReader(MOST, SeenAnswers())
     assert reader.feed(b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (status, kind.encode(), len(body), body))
     return reader
 
@@ -63,7 +63,7 @@ def test_a_process_that_has_not_seen_the_call_is_a_stranger(given: AnswerReader)
 
 
 def test_bytes_that_are_not_http_are_those_of_a_stranger() -> None:
-    reader = AnswerReader(MOST)
+    reader = AnswerReader(MOST, SeenAnswers())
     assert reader.feed(b"SSH-2.0-x\r\n")
     with pytest.raises(NoAnswer, match="not HTTP"):
         message_of_peer(reader, "worker", MOST)
