@@ -39,10 +39,7 @@ from shoal.shard_worker.storage.log.log import ReplicaLog
 from tests.integration.memory_child import CONFIG, REPLICA, SHARD
 from tests.support.worker.replica_bench import Alone
 
-DIM, POINTS, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 11, 2, 60.0
-DROPPED_POINTS = 2 * POINTS
-"""Enough that the few megabytes which the allocator keeps between its blocks are little beside them."""
-
+DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
 SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
 
 
@@ -99,8 +96,9 @@ class Worker:
 
     async def fill(self, replica: Replica, points: int) -> None:
         rng = np.random.default_rng(1)
-        columns = PointColumns(ids=np.arange(points), vectors=rng.random((points, DIM), dtype=np.float32), payloads=None)
-        await replica.write(ShardUpsert(shard=SHARD, request_id=self.request(), points=columns), PATIENCE_S)
+        for start in range(0, points, BATCH):
+            columns = PointColumns(ids=np.arange(start, start + BATCH), vectors=rng.random((BATCH, DIM), dtype=np.float32), payloads=None)
+            await replica.write(ShardUpsert(shard=SHARD, request_id=self.request(), points=columns), PATIENCE_S)
         queries = rng.random((4, DIM), dtype=np.float32)
         call = ShardSearch(shard=SHARD, queries=queries, groups=(QueryGroup(k=10),), accuracy=Exact())
         assert (await replica.search(call, PATIENCE_S)).hits.counts.sum() == 40
@@ -114,7 +112,7 @@ async def drops(worker: Worker) -> None:
     for number in range(ROUNDS):
         await worker.folders.create(SHARD, REPLICA, SPEC)
         replica = await worker.open()
-        await worker.fill(replica, DROPPED_POINTS)
+        await worker.fill(replica, POINTS)
         worker.say(f"loaded {number}")
         await worker.close(replica)
         del replica
@@ -148,7 +146,7 @@ async def changes(worker: Worker) -> None:
         raise StorageFailed("the disk is gone")
 
     with mock.patch.object(ReplicaLog, "append", refuse), contextlib.suppress(StorageFailed):
-        await worker.fill(replica, POINTS)
+        await worker.fill(replica, BATCH)
     assert replica.failure is not None
     await worker.close(replica)
     del replica
