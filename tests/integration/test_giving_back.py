@@ -24,8 +24,8 @@ def test_replicas_give_their_memory_back_and_the_account_agrees_with_the_process
     told = {line["step"]: line for line in lines}
     loaded = told["loaded 1"]["held"]
     drops = [f"dropped {number}" for number in range(1, 11)]
-    # Sometimes the allocator keeps a few blocks until the next round. Memory of a replica that is not given back is more
-    # than that, and grows with each round.
+    # Sometimes the allocator keeps a few blocks until the next round. Memory of a replica that is not given back is
+    # more than that, and grows with each round.
     kept = 0.4 * loaded
     for step in (*drops, *GONE):
         assert told[step]["held"] == 0
