@@ -34,6 +34,17 @@ def main() -> int:
     """Measure, print tables, write JSON, Markdown and plots. Returns the exit code."""
     options = _options()
     results: dict[str, Any] = {"machine": _machine(), "command": " ".join(["python -m bench", *sys.argv[1:]])}
+    try:
+        _measure(options, results)
+    finally:
+        # A part that fails does not take the figures of the others with it.
+        report.show(results, console)
+        _write(results, options.out)
+    return 0
+
+
+def _measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Measure all parts, and put their figures into the results."""
     if {"shoal", "peers"} & set(options.parts):
         data = load(options.data, options.rows)
         results |= {"rows": len(data.base), "dim": data.base.shape[1]}
@@ -46,9 +57,6 @@ def main() -> int:
     if "shards" in options.parts:
         _tell(f"measuring a worker with {MANY_SHARDS:,} empty shards ...")
         results["shards"] = asdict(shards.measure(MANY_SHARDS, IDLE_S, lambda line: _tell(f"  {line}")))
-    report.show(results, console)
-    _write(results, options.out)
-    return 0
 
 
 def _search(options: argparse.Namespace, data: BenchData, results: dict[str, Any]) -> None:
