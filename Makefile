@@ -9,6 +9,7 @@ SECONDS ?= 8
 SEEDS ?= 500
 FIRST ?= 0
 MINUTES ?= 10
+ROWS ?= 100000
 PARTS ?= shoal peers growth control shards
 TESTERS ?= 3
 
@@ -18,11 +19,15 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 # Python keeps what it compiled. Otherwise each of the hundreds of processes that tests start compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control kill-matrix \
-	chaos compiled simulate simulate-mutations
+.PHONY: help demo demo-kb demo-images up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control \
+	bench-text kill-matrix chaos compiled simulate simulate-mutations
 
 help:
 	@echo "make demo              a cluster of three workers, digits, recall, a killed worker: about a minute"
+	@echo "make demo-kb           knowledge bases, English and Chinese: chunks, search by vectors and text, judged answers: minutes;"
+	@echo "                       KB=folder: of your own .md and .txt files"
+	@echo "make demo-images       pictures searched by likeness on a page, http://127.0.0.1:7680/, until Ctrl-C; ONCE=1: some searches, then"
+	@echo "                       it ends; IMAGES=folder: your own .png and .jpg files"
 	@echo "make up                a cluster in ./shoal-data until Ctrl-C (PORT=$(PORT) WORKERS=$(WORKERS))"
 	@echo "make test              lint, then every test, in TESTERS=$(TESTERS) processes: one computes, the others wait for clusters"
 	@echo "make test-long         every cell of every matrix, and more random examples"
@@ -33,6 +38,7 @@ help:
 	@echo "make bench-peers       installs the other systems that make bench can measure"
 	@echo "make bench-replicated  write throughput with three replicas beside that with one; about a minute"
 	@echo "make bench-control     the control plane with 10,000 shards on 200 workers; half a minute"
+	@echo "make bench-text        text searches in a worker, ROWS=$(ROWS) documents; half a minute"
 	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
 	@echo "make chaos             random faults for MINUTES=$(MINUTES) on four workers, partly hosted by Ray, and what became of every point"
 	@echo "make simulate          replication in a seeded world, both cores (SEEDS=$(SEEDS) FIRST=$(FIRST)): about a minute for 500"
@@ -46,6 +52,12 @@ $(STAMP): pyproject.toml constraints.txt deploy/setup.sh
 
 demo: $(STAMP)
 	@$(PY) -P -m shoal.deploy.local.demo
+
+demo-kb: $(STAMP)
+	@$(PY) -m examples.knowledge_base $(if $(KB),"$(KB)")
+
+demo-images: $(STAMP)
+	@$(PY) -m examples.images $(if $(IMAGES),"$(IMAGES)") $(if $(ONCE),--once)
 
 up: $(STAMP)
 	@exec $(BIN)/shoal up --data shoal-data --port $(PORT) --workers $(WORKERS)
@@ -97,6 +109,9 @@ bench-replicated: $(STAMP)
 
 bench-control: $(STAMP)
 	@$(PY) -m bench.control
+
+bench-text: $(STAMP)
+	@$(PY) -m bench.text --rows $(ROWS)
 
 proto: $(STAMP)
 	$(PY) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $$(cd proto && find . -name '*.proto' | sed 's,^\./,,' | sort)

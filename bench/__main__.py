@@ -27,7 +27,8 @@ MANY_SHARDS, IDLE_S = 1_000, 20.0
 _PEER_S = 1_800.0
 """Most seconds that one other system may take for everything."""
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)
+"""A log has no width, and the tables have many columns."""
 
 
 def main() -> int:

@@ -19,7 +19,10 @@ def main() -> int:
     parser.add_argument("before", type=Path, help="bench.json of one run")
     parser.add_argument("after", type=Path, help="bench.json of the other run")
     options = parser.parse_args()
-    before, after = (_ratios(json.loads(path.read_text(encoding="utf-8"))) for path in (options.before, options.after))
+    try:
+        before, after = _ratios_of(options.before), _ratios_of(options.after)
+    except ValueError as error:
+        parser.error(str(error))
     table = Table("figure", options.before.name, options.after.name, "change", title="ratio to raw FAISS of the same run")
     for name in dict.fromkeys([*before, *after]):
         one, other = before.get(name), after.get(name)
@@ -27,6 +30,17 @@ def main() -> int:
         table.add_row(name, *("" if each is None else f"{each:.3f}" for each in (one, other)), change)
     Console().print(table)
     return 0
+
+
+def _ratios_of(path: Path) -> dict[str, float]:
+    """Return the ratios of the run in this file. Raises ValueError if it has none."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as the bench.json of a run: {error}") from None
+    if not isinstance(results, dict) or "loads" not in results:
+        raise ValueError(f"{path} has no figures beside raw FAISS: measure with --parts shoal")
+    return _ratios(results)
 
 
 def _ratios(results: dict[str, Any]) -> dict[str, float]:

@@ -24,6 +24,8 @@ COLLECTIONS = (1, 10, 100, 1_000)
 COLLECTION_ROWS, COLLECTION_DIM = 50, 16
 _TUNED_AT_ONCE = 20
 _CREATE_S = 300.0
+_SEAL_S = 1_200.0
+"""Most seconds for building and measuring one collection, also on a machine that does other work."""
 
 Vectors = npt.NDArray[np.float32]
 Tell = Callable[[str], None]
@@ -125,11 +127,11 @@ def _filled(client: shoal.Client, points: int, shards: int) -> Vectors:
     """Fill and seal the collection `growth`, let it see queries, and return them, (m, DIM)."""
     client.create_collection("growth", dim=DIM, shards=shards, timeout=_CREATE_S)
     client.upsert("growth", np.arange(points), clustered(points, 2))
-    client.optimize("growth")
+    client.optimize("growth", timeout=_SEAL_S)
     queries = clustered(400, 4)
     for start in range(0, len(queries), _TUNED_AT_ONCE):
         client.search_many("growth", queries[start : start + _TUNED_AT_ONCE], k=K, with_payload=False)
-    client.tune("growth", k=K)
+    client.tune("growth", k=K, timeout=_SEAL_S)
     return queries
 
 

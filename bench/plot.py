@@ -53,9 +53,9 @@ def _recall_and_qps(results: dict[str, Any], path: Path) -> Path:
         points.append(("Shoal", results["recall"], results["loads"]["c1"]["qps"]))
         points.append(("raw FAISS", results["raw"]["recall"], results["loads"]["raw c1"]["qps"]))
     for name, reached, qps in points:
-        axes.scatter(reached, qps)
-        axes.annotate(name, (reached, qps), xytext=(5, 5), textcoords="offset points")
+        axes.scatter(reached, qps, label=name)
     axes.set_yscale("log")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_xlabel("recall@10")
     axes.set_ylabel("queries per second, one at a time")
     return _saved(figure, path)
@@ -74,8 +74,8 @@ def _concurrency(results: dict[str, Any], path: Path) -> Path:
     axes.set_yscale("log")
     axes.set_xticks([1, 8])
     axes.set_xlabel("callers at the same time")
-    axes.set_ylabel("p50 ms")
-    axes.legend()
+    axes.set_ylabel("median latency, ms")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _saved(figure, path)
 
 
@@ -88,6 +88,8 @@ def _growth(growth: dict[str, Any], path: Path) -> Path:
     left.plot(shards, [each["one process"]["worker_us"] for each in growth["shards"]], marker="o", label="one process")
     left.plot(shards, [each["over a hop"]["router_us"] for each in growth["shards"]], marker="o", label="over a hop: router")
     left.plot(shards, [each["over a hop"]["worker_us"] for each in growth["shards"]], marker="o", label="over a hop: worker")
+    left.set_xticks(shards)
+    left.set_ylim(bottom=0)
     left.set_xlabel("shards")
     left.set_ylabel("CPU of a search, us")
     left.legend()
@@ -95,8 +97,9 @@ def _growth(growth: dict[str, Any], path: Path) -> Path:
     for name in ("one process", "over a hop"):
         right.plot(points, [each[name]["p50_ms"] for each in growth["points"]], marker="o", label=name)
     right.set_xscale("log")
+    right.set_ylim(bottom=0)
     right.set_xlabel("points")
-    right.set_ylabel("p50 ms")
+    right.set_ylabel("median latency, ms")
     right.legend()
     return _saved(figure, path)
 

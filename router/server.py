@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
@@ -118,10 +117,7 @@ class RouterRole:
         settings = self._settings
         router = self._router()
         self._tended = router.tended
-        calls = public_calls(router, settings)
-        if not self._workers.here:
-            calls = without_doors(calls)
-        table = call_table(calls, metrics=self._metrics, interceptors=self._interceptors)
+        table = call_table(public_calls(router, settings), metrics=self._metrics, interceptors=self._interceptors)
         announced = ""
         if settings.http_port:
             self._http = HttpServer(
@@ -176,19 +172,19 @@ class RouterRole:
             self._view.publish(self._observer.map)
 
 
-def without_doors(calls: Iterable[UnaryCall]) -> tuple[UnaryCall, ...]:
-    """Return the calls without their synchronous doors, which answer only where a worker of this process has the
-    shards. Elsewhere they would read every request for nothing.
-    """
-    return tuple(dataclasses.replace(each, at_once=None) for each in calls)
-
-
 def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, ...]:
     """Return the calls of the public services of a router."""
     limits, timeout_s = settings.limits, settings.default_timeout_s
-    search = SearchService(reads=router.reads, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions)
+    search = SearchService(
+        reads=router.reads, fused=router.fused, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions
+    )
     points = PointsService(
-        reads=router.reads, writes=router.writes, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions
+        reads=router.reads,
+        writes=router.writes,
+        updates=router.updates,
+        limits=limits,
+        default_timeout_s=timeout_s,
+        conversions=router.conversions,
     )
     collections = CollectionsService(
         administration=router.administration,

@@ -28,7 +28,7 @@ class RouterSettings(RoleSettings):
     max_k: int = setting(DEFAULT_LIMITS.k, "largest k of a search")
     max_batch_queries: int = setting(DEFAULT_LIMITS.batch_queries, "most queries of a search")
     max_batch_hits: int = setting(DEFAULT_LIMITS.batch_hits, "most hits a search may ask for: queries x k")
-    max_upsert_points: int = setting(DEFAULT_LIMITS.upsert_points, "most points of an upsert, and most ids of a get or delete")
+    max_upsert_points: int = setting(DEFAULT_LIMITS.upsert_points, "most points of an upsert, and most ids of a get, delete or update")
     max_id_bytes: int = setting(DEFAULT_LIMITS.id_bytes, "longest id")
     max_payload_bytes: int = setting(DEFAULT_LIMITS.payload_bytes, "largest payload of a point")
     max_scroll_points: int = setting(DEFAULT_LIMITS.scroll_points, "most points of a page")

@@ -23,9 +23,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from shoal.client.async_client import AsyncClient, connect_async
     from shoal.client.client import Client, connect
-    from shoal.client.results import Hit, Hits, Point
+    from shoal.client.highlights import highlighted
+    from shoal.client.legs import Dense, SearchLeg, Text
+    from shoal.client.results import Hit, Hits, LegHit, Point, Points, SearchExplain
     from shoal.core.collection import CollectionSpec
     from shoal.core.errors import (
         AlreadyExists,
@@ -42,8 +45,11 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
+    from shoal.core.fused_search import HitExplain, LegExplain
+    from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
     from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
     from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
+    from shoal.core.text_calls import TextExplain, WordShare
 
 __all__ = [
     "AlreadyExists",
@@ -56,32 +62,48 @@ __all__ = [
     "CurvePoint",
     "DataLoss",
     "DeadlineExceeded",
+    "Dense",
     "ErrorDetails",
+    "Fusion",
+    "FusionKind",
     "Hit",
+    "HitExplain",
     "Hits",
     "Internal",
     "InvalidArgument",
+    "LegExplain",
+    "LegHit",
     "NotFound",
     "PermissionDenied",
     "Point",
+    "Points",
     "PreconditionFailed",
     "ResourceExhausted",
+    "SearchDefaults",
+    "SearchExplain",
+    "SearchLeg",
     "SegmentCurve",
     "SegmentExplain",
     "ShardInfo",
     "ShardRecall",
     "ShoalError",
+    "Text",
+    "TextExplain",
     "Unauthenticated",
     "Unavailable",
+    "WordShare",
     "WorkerInfo",
     "connect",
     "connect_async",
+    "highlighted",
 ]
 
 _HOMES = {
     "shoal.client.async_client": ("AsyncClient", "connect_async"),
     "shoal.client.client": ("Client", "connect"),
-    "shoal.client.results": ("Hit", "Hits", "Point"),
+    "shoal.client.highlights": ("highlighted",),
+    "shoal.client.legs": ("Dense", "SearchLeg", "Text"),
+    "shoal.client.results": ("Hit", "Hits", "LegHit", "Point", "Points", "SearchExplain"),
     "shoal.core.collection": ("CollectionSpec",),
     "shoal.core.errors": (
         "AlreadyExists",
@@ -98,8 +120,11 @@ _HOMES = {
         "Unauthenticated",
         "Unavailable",
     ),
+    "shoal.core.fused_search": ("HitExplain", "LegExplain"),
+    "shoal.core.fusion_choice": ("Fusion", "FusionKind", "SearchDefaults"),
     "shoal.core.replies": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "ShardInfo", "WorkerInfo"),
     "shoal.core.shard_calls": ("CurvePoint", "SegmentCurve", "SegmentExplain", "ShardRecall"),
+    "shoal.core.text_calls": ("TextExplain", "WordShare"),
 }
 """The public names of each module that defines some."""
 
@@ -110,6 +135,9 @@ _ROOMS = frozenset({"client", "core", "v1", "wire"})
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f"shoal.{name}")
+    if name == "__version__":
+        globals()[name] = found = importlib.import_module("importlib.metadata").version("shoal")
+        return found
     home = next((module for module, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module 'shoal' has no attribute {name!r}")
@@ -118,4 +146,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    return sorted({*globals(), *__all__, *_ROOMS, "__version__"})

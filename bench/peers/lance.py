@@ -16,7 +16,7 @@ _REFINE = 2
 class LanceDb(Peer):
     """See Peer."""
 
-    name, packages, server = "LanceDB (library)", ("lancedb",), False
+    name, packages = "LanceDB (library)", ("lancedb",)
 
     @contextmanager
     def run(self, folder: Path) -> Iterator[Running]:

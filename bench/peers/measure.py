@@ -26,7 +26,7 @@ from bench.memory import proportional_bytes
 from bench.peers.chroma import Chroma
 from bench.peers.lance import LanceDb
 from bench.peers.milvus import MilvusLite
-from bench.peers.peer import Condition, Peer, PeerRows, Running, Searcher, Vectors, version_of
+from bench.peers.peer import Condition, Peer, PeerRows, Running, Searcher, ServerPeer, Vectors, version_of
 from bench.peers.pgvector import Pgvector
 from bench.peers.qdrant import QdrantEdge
 from bench.peers.zvec import Zvec
@@ -67,7 +67,7 @@ def installed() -> list[str]:
 
 
 def _measured(peer: Peer, running: Running, data: BenchData, seconds: float) -> dict[str, Any]:
-    before = 0 if peer.server else proportional_bytes(running.pids())
+    before = 0 if isinstance(peer, ServerPeer) else proportional_bytes(running.pids())
     rows = PeerRows(vectors=data.base.astype(np.float32), labels=data.labels, buckets=buckets(len(data.base)))
     queries = data.queries.astype(np.float32)
     began = time.perf_counter()
@@ -82,7 +82,7 @@ def _measured(peer: Peer, running: Running, data: BenchData, seconds: float) -> 
     figures = {
         "name": peer.name,
         "versions": version_of(peer),
-        "server": peer.server,
+        "server": isinstance(peer, ServerPeer),
         "load_s": loaded_s,
         "ef": ef,
         "recall": reached,
@@ -133,18 +133,17 @@ def _loads(peer: Peer, running: Running, searcher: Searcher, queries: Vectors, e
     }
     for each in opened:
         each.close()
-    if peer.server:
+    if isinstance(peer, ServerPeer):
         loads["8 processes"] = asdict(_processes(peer, running.address, queries, ef, seconds))
     return loads
 
 
-def _processes(peer: Peer, address: str, queries: Vectors, ef: int, seconds: float) -> Load:
+def _processes(peer: ServerPeer, address: str, queries: Vectors, ef: int, seconds: float) -> Load:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(PROCESSES)
     results: multiprocessing.Queue[tuple[list[float], float]] = context.Queue()
-    name = next(key for key, each in PEERS.items() if each is peer)
     workers = [
-        context.Process(target=_client_process, args=(name, number, address, queries, ef, seconds, start, results))
+        context.Process(target=_client_process, args=(peer, number, address, queries, ef, seconds, start, results))
         for number in range(PROCESSES)
     ]
     for worker in workers:
@@ -156,8 +155,8 @@ def _processes(peer: Peer, address: str, queries: Vectors, ef: int, seconds: flo
     return load_of(latencies, len(latencies), max(spent for _, spent in gathered))
 
 
-def _client_process(name, number, address, queries, ef, seconds, start, results) -> None:  # type: ignore[no-untyped-def]
-    searcher = PEERS[name].connect(address)
+def _client_process(peer: ServerPeer, number, address, queries, ef, seconds, start, results) -> None:  # type: ignore[no-untyped-def]
+    searcher = peer.connect(address)
     searcher.one(queries[0], K, ef)
     start.wait(timeout=_PROCESS_START_S)
     latencies, opened, at = [], time.perf_counter(), number * 7919

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, ServerPeer, Vectors
 from bench.peers.servers import free_port, terminated
 
 _COLLECTION, _BATCH, _START_S = "fashion", 1_000, 60.0
 
 
-class MilvusLite(Peer):
-    """See Peer."""
+class MilvusLite(ServerPeer):
+    """See ServerPeer."""
 
-    name, packages, server = "Milvus Lite", ("milvus-lite", "pymilvus"), True
+    name, packages = "Milvus Lite", ("milvus-lite", "pymilvus")
 
     @contextmanager
     def run(self, folder: Path) -> Iterator[Running]:

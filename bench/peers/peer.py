@@ -72,19 +72,22 @@ class Running(Protocol):
 
 
 class Peer(ABC):
-    """A system. name: as people know it; packages: must be installed; server: whether clients reach it by a socket."""
+    """A system. name: as people know it; packages: must be installed."""
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
-    server: ClassVar[bool]
 
     @abstractmethod
     def run(self, folder: Path) -> AbstractContextManager[Running]:
         """Start it with its files in a folder, and end it after the block."""
 
+
+class ServerPeer(Peer):
+    """A system that clients in other processes reach by a socket. Other systems are libraries."""
+
+    @abstractmethod
     def connect(self, address: str) -> Searcher:
-        """Open a connection to a running server from another process. A library has no address."""
-        raise NotImplementedError(f"{self.name} runs in the process that uses it")
+        """Open a connection to the running server from another process."""
 
 
 def version_of(peer: Peer) -> str:

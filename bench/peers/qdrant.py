@@ -16,7 +16,7 @@ _BATCH, _SCAN_KB = 1_000, 10_000
 class QdrantEdge(Peer):
     """See Peer."""
 
-    name, packages, server = "Qdrant Edge (library)", ("qdrant-edge-py",), False
+    name, packages = "Qdrant Edge (library)", ("qdrant-edge-py",)
 
     @contextmanager
     def run(self, folder: Path) -> Iterator[Running]:

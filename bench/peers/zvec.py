@@ -16,7 +16,7 @@ _BATCH = 1_000
 class Zvec(Peer):
     """See Peer."""
 
-    name, packages, server = "Zvec (library)", ("zvec",), False
+    name, packages = "Zvec (library)", ("zvec",)
 
     @contextmanager
     def run(self, folder: Path) -> Iterator[Running]:

@@ -21,6 +21,7 @@ from shoal.core.errors import Unavailable
 from shoal.deploy.local.etcd_binary import EtcdBinary
 from shoal.deploy.processes.die_with_parent import DYING_WITH_US
 from shoal.deploy.processes.log_files import opened_log
+from shoal.deploy.processes.ports import free_port
 from shoal.deploy.ray.session import MARK
 from shoal.runtime.logs import event
 
@@ -206,7 +207,7 @@ def _is_free(port: int) -> bool:
 
 
 def _free_ports() -> EtcdPorts:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return EtcdPorts(client=first.getsockname()[1], peer=second.getsockname()[1])
+    client = peer = free_port()
+    while peer == client:
+        peer = free_port()
+    return EtcdPorts(client=client, peer=peer)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Self
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.deploy.processes.die_with_parent import DYING_WITH_US
+from shoal.deploy.processes.ports import free_port
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
@@ -136,11 +136,3 @@ class ForegroundCluster:
 
     def _said(self) -> str:
         return " | ".join(self.lines[-8:]) or "nothing"
-
-
-def free_port() -> int:
-    """Return a loopback port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,13 +1,17 @@
-"""The public port: checks that it is free, reserves it while a cluster starts, waits until another process frees it."""
+"""Ports: finds a free one; checks that the public one is free, reserves it while a cluster starts, waits until another
+process frees it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import random
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from shoal.core.addresses import joined
@@ -15,6 +19,31 @@ from shoal.core.deadline import Deadline
 from shoal.core.errors import InvalidArgument, Unavailable
 
 _POLL_S = 0.05
+
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_SPAN = 700
+_UNPRIVILEGED = 1_024
+
+
+def free_port() -> int:
+    """Return a port that is free on loopback at the moment, and that the system does not give to outgoing connections.
+
+    Otherwise such a connection, perhaps of a client that waits for this very server, could take the port before the
+    server listens, or while it restarts. Where all ports are for outgoing connections, it is one of these.
+    """
+    first_outgoing = int(_OUTGOING.read_text(encoding="ascii").split()[0])
+    below = range(max(_UNPRIVILEGED, first_outgoing - _SPAN), first_outgoing)
+    for port in (*random.sample(below, len(below)), 0):
+        with socket.socket() as probe:
+            # A server may listen although connections of the one before it still end.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise Unavailable("no port is free on 127.0.0.1")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 
 from shoal.core.errors import PreconditionFailed, Unavailable
-from shoal.wire.channels import client_options, open_channel
+from shoal.wire.channels import open_channel, options_of_one_call
 
 ASK_TIMEOUT_S = 5.0
 _MESSAGE_BYTES = 1024 * 1024
@@ -64,7 +64,7 @@ def own_token(environment: Mapping[str, str]) -> str:
 
 def _lets_in(address: str, token: str | None) -> bool:
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    with open_channel(address, client_options(_MESSAGE_BYTES)) as channel:
+    with open_channel(address, options_of_one_call(_MESSAGE_BYTES)) as channel:
         try:
             channel.unary_unary(_QUESTION, None, None)(b"", timeout=ASK_TIMEOUT_S, metadata=metadata)
         except grpc.RpcError as error:

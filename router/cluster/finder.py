@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from shoal.core.collection import Collection, check_name
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
@@ -12,6 +13,8 @@ from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.logic.retry import RetryPatience
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
+
+T = TypeVar("T")
 
 _LOOK_UP_S = 2.0
 
@@ -44,6 +47,37 @@ class Finder:
 
     def __init__(self, *, view: ClusterView, names: Names, limits: Limits) -> None:
         self._view, self._names, self._limits = view, names, limits
+
+    async def with_usable(self, name: str, patience: RetryPatience, work: Callable[[Collection], Awaitable[T]]) -> T:
+        """Return what `work` makes of the collection with this name, or of its successor, see `or_of_successor`. Raises
+        as `usable` and `work` do.
+        """
+        collection = await self.usable(name, patience)
+        return await self.or_of_successor(collection, patience, work(collection), work)
+
+    async def or_of_successor(
+        self, collection: Collection, patience: RetryPatience, begun: Awaitable[T], work: Callable[[Collection], Awaitable[T]]
+    ) -> T:
+        """Return the outcome of what was begun with a collection.
+
+        If the collection is dropped meanwhile and another one has the name by now, return what `work` makes of that
+        one: it may have been there before the call, and only the view lagged behind. Raises as `begun` and `work` do.
+        """
+        try:
+            return await begun
+        except NotFound:
+            successor = await self._successor(collection, patience)
+            if successor is None:
+                raise
+        return await work(successor)
+
+    async def _successor(self, dropped: Collection, patience: RetryPatience) -> Collection | None:
+        """Return the collection that has the name of another one now; None if there is none, or if nobody can tell."""
+        try:
+            found = await self.usable(dropped.spec.name, patience)
+        except (NotFound, Unavailable):
+            return None
+        return None if found.id == dropped.id else found
 
     async def usable(self, name: str, patience: RetryPatience) -> Collection:
         """Return a collection that can be read and written.

@@ -15,6 +15,7 @@ from shoal.core.filter import Filter
 from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.limits import Limits
 from shoal.core.payload import check_payloads
+from shoal.core.point_change import UpdateVectors, check_change
 from shoal.core.points import (
     IdArray,
     Matrix,
@@ -27,7 +28,7 @@ from shoal.core.points import (
     check_unique,
     id_array,
 )
-from shoal.core.requests import Count, Get, Scroll, Search, TuneCollection
+from shoal.core.requests import Count, Get, Scroll, Search, TuneCollection, Update
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
@@ -45,7 +46,7 @@ def check_upsert(points: PointColumns, spec: CollectionSpec, limits: Limits) -> 
             ErrorDetails(field="ids", limit="upsert_points"),
         )
     check_dim(points.vectors, spec.dim)
-    _check_vectors(points.vectors, spec.metric)
+    check_vectors(points.vectors, spec.metric)
     check_ids(points.ids, limits)
     check_unique(points.ids)
     if points.payloads is not None:
@@ -76,7 +77,7 @@ def check_search(question: Search, spec: CollectionSpec, limits: Limits, turn: T
     if question.radius is not None and not math.isfinite(question.radius):
         raise InvalidArgument(f"radius is {question.radius}, it must be a finite number", ErrorDetails(field="radius"))
     check_dim(question.queries, spec.dim)
-    _check_vectors(question.queries, spec.metric)
+    check_vectors(question.queries, spec.metric)
 
 
 def check_tune(request: TuneCollection, spec: CollectionSpec, limits: Limits) -> None:
@@ -172,6 +173,24 @@ def check_delete_matching(filter: Filter, limits: Limits) -> None:
         )
 
 
+def check_update(order: Update, spec: CollectionSpec, limits: Limits) -> None:
+    """Raise InvalidArgument unless the update names points, by ids or by a filter that does not obviously match every
+    point, and its change may be made to points of the collection. Vectors need ids, each once.
+    """
+    if order.filter is not None:
+        check_filter(order.filter, limits)
+    if order.ids is not None:
+        _check_named(order.ids, limits)
+    elif order.filter is None:
+        raise InvalidArgument("give ids, a filter or both: which points are to be changed", ErrorDetails(field="ids"))
+    elif is_empty(order.filter):
+        raise InvalidArgument("filter: it would change every point; name a field, as in {'label': 3}", ErrorDetails(field="filter"))
+    if isinstance(order.change, UpdateVectors):
+        _check_new_vectors(order.change.vectors, order.ids, spec)
+    else:
+        check_change(order.change, limits)
+
+
 def is_empty(filter: Filter) -> bool:
     """Return whether a filter obviously matches every point."""
     return constant_truth(filter) is True
@@ -216,6 +235,18 @@ def check_message_bytes(size: int, limits: Limits, advice: str) -> None:
         )
 
 
+def check_vectors(vectors: Matrix, metric: Metric, *, field: str = "vectors") -> None:
+    """Raise InvalidArgument that names the first vector that is not finite, or is zero under cosine."""
+    # One pass without a temporary array accepts nearly every batch: a finite sum of squares proves that there is no NaN
+    # or infinity, a positive one that there is no zero vector. After overflow or underflow, the exact checks decide.
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+    if not np.isfinite(squares).all():
+        check_finite(vectors, field=field)
+    if metric is Metric.COSINE and not squares.all():
+        check_nonzero(vectors, field=field)
+
+
 def _is_within(filter: Filter, limits: Limits) -> bool:
     try:
         check_filter(filter, limits)
@@ -231,6 +262,16 @@ def _check_named(ids: IdArray, limits: Limits) -> None:
             f"{len(ids)} ids, at most {limits.upsert_points} a message are allowed", ErrorDetails(field="ids", limit="upsert_points")
         )
     check_ids(ids, limits)
+
+
+def _check_new_vectors(vectors: Matrix, ids: IdArray | None, spec: CollectionSpec) -> None:
+    if ids is None:
+        raise InvalidArgument("vectors are given without ids: name the point of each vector", ErrorDetails(field="ids"))
+    if len(vectors) != len(ids):
+        raise InvalidArgument(f"{len(vectors)} vectors are given for {len(ids)} ids", ErrorDetails(field="vectors"))
+    check_unique(ids)
+    check_dim(vectors, spec.dim)
+    check_vectors(vectors, spec.metric)
 
 
 def _check_breadth(name: str, breadth: int, limits: Limits) -> None:
@@ -262,14 +303,3 @@ def _check_positions(groups: Sequence[QueryGroup], queries: int) -> None:
 def _check_filled(count: int, field: str) -> None:
     if count == 0:
         raise InvalidArgument(f"{field} are empty, at least one is needed", ErrorDetails(field=field))
-
-
-def _check_vectors(vectors: Matrix, metric: Metric) -> None:
-    # One pass without a temporary array accepts nearly every batch: a finite sum of squares proves that there is no NaN
-    # or infinity, a positive one that there is no zero vector. After overflow or underflow, the exact checks decide.
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("ij,ij->i", vectors, vectors)
-    if not np.isfinite(squares).all():
-        check_finite(vectors)
-    if metric is Metric.COSINE and not squares.all():
-        check_nonzero(vectors)

@@ -54,7 +54,7 @@ def most_queries(k: int, query_s: float | None) -> int:
     """Return how many queries may travel together. query_s: seconds that a query has taken of late, None if unknown."""
     if query_s is None:
         return 1
-    return max(1, min(MOST_QUERIES, MANY_HITS // k, int(LONGEST_S / query_s) if query_s > 0 else MOST_QUERIES))
+    return max(1, min(MOST_QUERIES, MANY_HITS // k, int(min(LONGEST_S / query_s, MOST_QUERIES)) if query_s > 0 else MOST_QUERIES))
 
 
 def query_s_after(before: float | None, took_s: float, queries: int) -> float:

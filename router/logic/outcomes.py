@@ -13,6 +13,7 @@ from shoal.core.errors import (
     DeadlineExceeded,
     ErrorDetails,
     Internal,
+    PreconditionFailed,
     ShoalError,
     Unavailable,
     is_passing,
@@ -87,8 +88,11 @@ def worst(errors: Sequence[ShoalError]) -> ShoalError:
 
 
 def may_be_answered_elsewhere(error: ShoalError) -> bool:
-    """Return whether another replica may answer a read that failed with this error."""
-    return is_passing(error) or isinstance(error, (DataLoss, Internal, DeadlineExceeded))
+    """Return whether another replica may answer a read that failed with this error.
+
+    A failed precondition of a read is one of the replica: its text fields are still being indexed.
+    """
+    return is_passing(error) or isinstance(error, (DataLoss, Internal, DeadlineExceeded, PreconditionFailed))
 
 
 def worst_of_copies(errors: Sequence[ShoalError]) -> ShoalError:
@@ -135,9 +139,14 @@ def parts_of_some(covered: Covered[T]) -> tuple[tuple[T, ...], tuple[str, ...]]:
     return covered.parts, _left_out(covered.missed, answered=bool(covered.parts))
 
 
+def may_be_left_out(error: ShoalError) -> bool:
+    """Return whether an answer may do without a shard that has failed with this error: it is about the shard."""
+    return isinstance(error, _MAY_BE_LEFT_OUT)
+
+
 def _left_out(missed: Sequence[Missed], *, answered: bool) -> tuple[str, ...]:
     """Return the names of shards that may be left out. answered: whether a shard has answered."""
-    if missed and (not answered or not all(isinstance(each.error, _MAY_BE_LEFT_OUT) for each in missed)):
+    if missed and (not answered or not all(may_be_left_out(each.error) for each in missed)):
         raise worst([each.error for each in missed])
     return tuple(each.shard for each in missed)
 

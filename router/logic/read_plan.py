@@ -9,9 +9,12 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, WorkerId
+from shoal.core.points import IdArray
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search
 from shoal.core.shard_calls import ReadTerms, RecallTarget, ShardCount, ShardGet, ShardScroll, ShardsSearch
 from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.core.text_calls import TextMarksCall
+from shoal.core.text_query import TextAsk
 from shoal.router.logic.write_plan import ShardPart
 
 
@@ -95,6 +98,15 @@ def get_calls(question: Get, collection: Collection, parts: list[ShardPart]) -> 
             with_vectors=question.with_vectors,
             terms=terms_of(shard),
         )
+        for part in parts
+    ]
+
+
+def marks_calls(ids: IdArray, ask: TextAsk, read: ReadAs, collection: Collection, parts: list[ShardPart]) -> list[TextMarksCall]:
+    """Return the call on each shard that owns some of the ids: where the words of a text query are in their texts."""
+    terms_of = _terms(read)
+    return [
+        TextMarksCall(shard=(shard := ShardId(collection.id, part.number)), ids=part.of_ids(ids), ask=ask, terms=terms_of(shard))
         for part in parts
     ]
 

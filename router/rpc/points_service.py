@@ -1,4 +1,4 @@
-"""The public Points service: passes calls to verbs/reads.py and verbs/writes.py."""
+"""The public Points service: passes calls to verbs/reads.py, verbs/writes.py and verbs/updates.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from shoal.core.turns import Turn
 from shoal.router.logic.checks import check_message_bytes
 from shoal.router.rpc.caller import caller_of, read_aside, timeout_of
 from shoal.router.verbs.reads import FEWER_POINTS, Reads
+from shoal.router.verbs.updates import Updates
 from shoal.router.verbs.writes import Writes
 from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
@@ -25,10 +26,12 @@ T = TypeVar("T")
 class PointsService:
     """Reads and writes of points. Messages: see proto/shoal/v1/points.proto."""
 
-    def __init__(self, *, reads: Reads, writes: Writes, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
+    def __init__(
+        self, *, reads: Reads, writes: Writes, updates: Updates, limits: Limits, default_timeout_s: float, conversions: FairPool
+    ) -> None:
         """conversions: pool that reads requests with long filters."""
-        self._reads, self._writes, self._limits, self._default_timeout_s = reads, writes, limits, default_timeout_s
-        self._conversions = conversions
+        self._reads, self._writes, self._updates = reads, writes, updates
+        self._limits, self._default_timeout_s, self._conversions = limits, default_timeout_s, conversions
 
     async def Upsert(self, request: Any, context: CallContext) -> Any:
         """Write points."""
@@ -41,6 +44,11 @@ class PointsService:
         if isinstance(order, DeleteMatching):
             return points.deleted_to_message(await self._writes.delete_matching(order, self._timeout(context)))
         return points.deleted_to_message(await self._writes.delete(order, self._timeout(context)))
+
+    async def Update(self, request: Any, context: CallContext) -> Any:
+        """Change payloads or vectors of points that exist."""
+        order = await self._read(partial(points.update_from_message, request), request, context)
+        return points.updated_to_message(await self._updates.update(order, self._timeout(context)))
 
     async def Get(self, request: Any, context: CallContext) -> Any:
         """Return points by id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -9,10 +10,13 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from shoal.core.cluster_map import WorkerEntry
+from shoal.core.deadline import Deadline
 from shoal.core.errors import ShoalError
+from shoal.core.express import EncodedSearch, HitBytes
 from shoal.core.filter import Filter, are_long
+from shoal.core.fused_search import FieldSpans
 from shoal.core.ids import ShardId
-from shoal.core.points import StoredColumns
+from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import (
     OlderWorker,
     SegmentCurve,
@@ -28,19 +32,24 @@ from shoal.core.shard_calls import (
     ShardsSearch,
     ShardStats,
     ShardTune,
+    ShardUpdate,
     ShardWrite,
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextStatsCall, TextStatsFound
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.router.rpc.worker_lines import WorkerLines
 from shoal.runtime.fair_pool import FairPool
-from shoal.wire import recall, searches
+from shoal.wire import recall, searches, text_calls
 from shoal.wire import shard_calls as wire
+from shoal.wire.shards_search_bytes import ShardsSearchBytes
 from shoal.wire.worker_methods import WORKER_METHODS
 
 T = TypeVar("T")
+
+_SEARCH_SHARDS = WORKER_METHODS["SearchShards"]
 
 
 class RemoteWorker:
@@ -52,7 +61,7 @@ class RemoteWorker:
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
-        filters = [call.filter] if isinstance(call, ShardDeleteMatching) else []
+        filters = [call.filter] if isinstance(call, (ShardDeleteMatching, ShardUpdate)) else []
         request = await self._written(partial(wire.write_to_bytes, call), filters, call.request_id.client, timeout_s)
         return wire.ack_from_message(await self._call("Write", request, timeout_s))
 
@@ -71,10 +80,41 @@ class RemoteWorker:
         filters = [group.filter for group in call.groups]
         request = await self._written(partial(searches.shards_search_to_message, call), filters, call.caller, timeout_s)
         deadline = self._conversions.deadline(timeout_s)
-        answer = await self._call("SearchShards", request, timeout_s, unknown=OlderWorker)
+        return await self.shards_found(call, await self._call("SearchShards", request, timeout_s, unknown=OlderWorker), deadline)
+
+    async def shards_found(self, call: ShardsSearch, answer: Any, deadline: Deadline) -> ShardsFound:
+        """Return what the message of an answer to `search_shards` says. Many hits are read in a thread."""
         if sum(answer.hits.counts) <= MANY_HITS:
             return searches.shards_found_from_message(call, answer)
         return await self._conversions.run(lambda _: searches.shards_found_from_message(call, answer), Asker(caller=call.caller), deadline)
+
+    def encoded(self, call: ShardsSearch) -> EncodedSearch:
+        """See EncodedService."""
+        return _SearchInBytes(self, self._lines, self._conversions, call)
+
+    async def text_stats(self, call: TextStatsCall, timeout_s: float) -> TextStatsFound:
+        """See ShardService."""
+        deadline, asker = self._conversions.deadline(timeout_s), Asker(caller=call.caller)
+        long = len(call.asks) > text_calls.MANY_WORDS
+        request = await self._conversions.aside(lambda _: text_calls.stats_to_message(call), asker, deadline, long=long)
+        answer = await self._call("TextStats", request, timeout_s, unknown=OlderWorker)
+        long = len(answer.statistics.words) > text_calls.MANY_WORDS
+        return await self._conversions.aside(lambda _: text_calls.stats_found_from_message(call, answer), asker, deadline, long=long)
+
+    async def text_search(self, call: TextSearchCall, timeout_s: float) -> TextFound:
+        """See ShardService."""
+        deadline, asker = self._conversions.deadline(timeout_s), Asker(caller=call.caller)
+        words = 0 if call.statistics is None else len(call.statistics.holding)
+        long = max(words, len(call.asks)) > text_calls.MANY_WORDS or are_long([group.filter for group in call.groups])
+        request = await self._conversions.aside(partial(text_calls.text_search_to_message, call), asker, deadline, long=long)
+        answer = await self._call("TextSearch", request, timeout_s, unknown=OlderWorker)
+        long = max(sum(answer.counts) - MANY_HITS, len(answer.statistics.words) - text_calls.MANY_WORDS) > 0
+        return await self._conversions.aside(lambda _: text_calls.text_found_from_message(call, answer), asker, deadline, long=long)
+
+    async def text_marks(self, call: TextMarksCall, timeout_s: float) -> tuple[tuple[FieldSpans, ...], ...]:
+        """See ShardService."""
+        answer = await self._call("TextMarks", text_calls.marks_call_to_message(call), timeout_s, unknown=OlderWorker)
+        return text_calls.marks_found_from_message(call, answer)
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
@@ -125,6 +165,24 @@ class RemoteWorker:
         """Return the message of the answer. request: a message, or the bytes of one."""
         method, data = WORKER_METHODS[name], request if isinstance(request, bytes) else request.SerializeToString()
         return method.answer(await self._lines.exchange(method, data, timeout_s, unknown), self._lines.named)
+
+
+class _SearchInBytes:
+    """EncodedSearch at a worker."""
+
+    def __init__(self, worker: RemoteWorker, lines: WorkerLines, conversions: FairPool, call: ShardsSearch) -> None:
+        self._worker, self._lines, self._conversions, self._call = worker, lines, conversions, call
+        self._bytes = ShardsSearchBytes(call)
+
+    async def run(self, queries: Matrix, caller: str, timeout_s: float) -> HitBytes | ShardsFound:
+        """See EncodedSearch."""
+        deadline = self._conversions.deadline(timeout_s)
+        answer = await self._lines.exchange(_SEARCH_SHARDS, self._bytes.request(queries, caller), timeout_s, OlderWorker)
+        hits = self._bytes.hits_in(answer)
+        if hits is not None:
+            return hits
+        call = dataclasses.replace(self._call, caller=caller)
+        return await self._worker.shards_found(call, _SEARCH_SHARDS.answer(answer, self._lines.named), deadline)
 
 
 def connect_worker(worker: WorkerEntry, message_bytes: int, conversions: FairPool) -> RemoteWorker:

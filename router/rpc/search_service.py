@@ -1,20 +1,25 @@
-"""The public Search service: passes searches to verbs/reads.py."""
+"""The public Search service: passes searches to verbs/reads.py, and those of several legs to verbs/fused_reads.py."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from shoal.core.express import HitBytes
+from shoal.core.fused_search import FusedFound
 from shoal.core.limits import Limits
 from shoal.core.replies import Found
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker
 from shoal.router.logic.checks import check_message_bytes
 from shoal.router.rpc.caller import caller_of, read_aside, timeout_of
+from shoal.router.verbs.fused_reads import FusedReads
 from shoal.router.verbs.reads import FEWER_HITS, Reads
-from shoal.runtime.calls import CallContext, UnaryCall, calls_of
+from shoal.runtime.calls import CallContext, Later, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
 from shoal.wire.filters import has_long_filters
+from shoal.wire.fused_searches import fused_found_to_message, fused_from_message, is_fused
 from shoal.wire.search_bytes import bytes_of_hits
 from shoal.wire.search_forms import SearchForms
 from shoal.wire.searches import found_to_message, search_from_message
@@ -27,40 +32,56 @@ AT_ONCE_BYTES = 64 * 1024
 class SearchService:
     """Searches. Messages: see proto/shoal/v1/search.proto."""
 
-    def __init__(self, *, reads: Reads, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
+    def __init__(self, *, reads: Reads, fused: FusedReads, limits: Limits, default_timeout_s: float, conversions: FairPool) -> None:
         """conversions: pool that reads requests with long filters, and makes large answers."""
+        self._fused = fused
         self._reads, self._limits, self._default_timeout_s, self._conversions = reads, limits, default_timeout_s, conversions
         self._forms = SearchForms(AT_ONCE_BYTES)
 
     async def Search(self, request: Any, context: CallContext) -> Any:
         """Return the best points for each query."""
-        caller, default_s = caller_of(context), self._default_timeout_s
-        read = partial(search_from_message, request, caller)
-        question = await read_aside(self._conversions, read, context, default_s, long=has_long_filters(request))
-        found = await self._reads.search(question, timeout_of(context, default_s))
-        deadline, many = self._conversions.deadline(timeout_of(context, default_s)), len(found.hits) > MANY_HITS
-        return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller), deadline, long=many)
+        caller, default_s, long = caller_of(context), self._default_timeout_s, has_long_filters(request)
+        if is_fused(request):
+            fused = await read_aside(self._conversions, partial(fused_from_message, request, caller), context, default_s, long=long)
+            return await self._answer(await self._fused.search(fused, timeout_of(context, default_s)), context)
+        question = await read_aside(self._conversions, partial(search_from_message, request, caller), context, default_s, long=long)
+        return await self._answer(await self._reads.search(question, timeout_of(context, default_s)), context)
 
-    def search_at_once(self, request: bytes, context: CallContext) -> bytes | None:
-        """Return the answer of a search that waits nowhere; None for every other request, and for one with a fault.
+    def search_at_once(self, request: bytes, context: CallContext) -> bytes | Later | None:
+        """Return the answer of a search that waits nowhere, or the work of one that goes to a worker in bytes; None for
+        every other request, and for one with a fault.
 
-        `Search` answers the others, and raises what is wrong. Nothing waits for a turn here, so the caller does not
+        `Search` answers the others, and raises what is wrong. Where nothing waits for a turn, the caller does not
         matter.
         """
         asked = self._forms.read(request)
-        if asked is None or timeout_of(context, 1.0) <= 0:
+        timeout_s = timeout_of(context, self._default_timeout_s)
+        if asked is None or timeout_s <= 0:
             return None
         hits = self._reads.search_at_once(*asked)
         if hits is None:
-            return None
+            work = self._reads.search_in_bytes(*asked, caller_of(context), timeout_s)
+            return None if work is None else partial(self._in_bytes, work, context)
         response = bytes_of_hits(hits)
         return response if len(response) <= self._limits.message_bytes else None
+
+    async def _in_bytes(self, work: Callable[[], Awaitable[HitBytes | Found]], context: CallContext) -> bytes:
+        found = await work()
+        if isinstance(found, bytes):
+            return found
+        answer: bytes = (await self._answer(found, context)).SerializeToString()
+        return answer
+
+    async def _answer(self, found: Found | FusedFound, context: CallContext) -> Any:
+        """Return the message of an answer. A large one is made in a thread."""
+        deadline, many = self._conversions.deadline(timeout_of(context, self._default_timeout_s)), len(found.hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: self._response(found), Asker(caller=caller_of(context)), deadline, long=many)
 
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
         return calls_of(SEARCH, self, at_once={"Search": self.search_at_once})
 
-    def _response(self, found: Found) -> Any:
-        response = found_to_message(found)
+    def _response(self, found: Found | FusedFound) -> Any:
+        response = found_to_message(found) if isinstance(found, Found) else fused_found_to_message(found)
         check_message_bytes(response.ByteSize(), self._limits, FEWER_HITS)
         return response

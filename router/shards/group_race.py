@@ -8,38 +8,39 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from shoal.core.deadline import Clock
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ShardId
-from shoal.core.shard_calls import OlderWorker, ShardsFound
+from shoal.core.shard_calls import OlderWorker
 from shoal.router.logic.group_cover import Cover, GroupCall, GroupCover, Moves
 from shoal.router.logic.hedge import hedge_at, silent_at
 from shoal.router.logic.outcomes import error_of_shard
 from shoal.router.logic.shard_groups import AskedAlone, ShardGroup
+from shoal.router.shards.group_ask import F
 from shoal.router.shards.metrics import ShardCallMeter
 from shoal.router.shards.traffic import Sent, Traffic
 from shoal.router.shards.under_way import Overtaken
 
 
 @dataclass(frozen=True, slots=True)
-class Raced:
+class Raced(Generic[F]):
     """Answers that count, and the errors of the shards that none of them covers, by number."""
 
-    found: tuple[ShardsFound, ...]
+    found: tuple[F, ...]
     failed: Mapping[int, ShoalError]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Running:
+class _Running(Generic[F]):
     call: GroupCall
     sent: Sent
-    task: asyncio.Task[ShardsFound]
+    task: asyncio.Task[F]
 
 
-class GroupRace:
-    """The search of one group. shards: id of each shard, by number. ask: sends the search of a group to its worker.
+class GroupRace(Generic[F]):
+    """The call on one group. shards: id of each shard, by number. ask: sends the call on a group to its worker.
 
     kind: name of a ReadKind for calls of this size.
     """
@@ -50,7 +51,7 @@ class GroupRace:
         group: ShardGroup,
         alone: AskedAlone,
         shards: Mapping[int, ShardId],
-        ask: Callable[[ShardGroup], Coroutine[Any, Any, ShardsFound]],
+        ask: Callable[[ShardGroup], Coroutine[Any, Any, F]],
         kind: str,
         traffic: Traffic,
         clock: Clock,
@@ -60,13 +61,13 @@ class GroupRace:
         self._shards, self._ask, self._kind = shards, ask, kind
         self._traffic, self._clock, self._meter = traffic, clock, meter
         self._p95 = traffic.times(kind).p95
-        self._running: dict[int, _Running] = {}
-        self._leaving: list[asyncio.Task[ShardsFound]] = []
-        self._answers: dict[int, ShardsFound] = {}
+        self._running: dict[int, _Running[F]] = {}
+        self._leaving: list[asyncio.Task[F]] = []
+        self._answers: dict[int, F] = {}
         self._hedge_looked_at = False
         self._hedges: frozenset[int] = frozenset()
 
-    async def run(self) -> Raced:
+    async def run(self) -> Raced[F]:
         """Return the first answers that cover the shards; shards that no replica answers have failed."""
         try:
             self._send((self._cover.first,))
@@ -88,7 +89,7 @@ class GroupRace:
             sent = self._traffic.sent(tuple(self._shards[each] for each in group.numbers), group.worker, probe=group.probe)
             self._running[call.id] = _Running(call, sent, asyncio.create_task(self._copy(group, sent)))
 
-    async def _copy(self, group: ShardGroup, sent: Sent) -> ShardsFound:
+    async def _copy(self, group: ShardGroup, sent: Sent) -> F:
         """Send the search to one worker, and record how it ended."""
         try:
             found = await self._ask(group)
@@ -150,19 +151,19 @@ class GroupRace:
         self._meter.retried(sum(len(each.group.shards) for each in moves.send))
         self._send(moves.send)
 
-    def _replaceable(self) -> list[_Running]:
+    def _replaceable(self) -> list[_Running[F]]:
         return [each for call, each in self._running.items() if self._cover.may_be_replaced(call)]
 
-    def _hedge_at(self, running: _Running) -> float:
+    def _hedge_at(self, running: _Running[F]) -> float:
         if self._hedge_looked_at:
             return math.inf
         return hedge_at(sent_at=running.sent.at, p95=self._p95, probe=running.sent.probe)
 
-    def _silent_at(self, running: _Running) -> float:
+    def _silent_at(self, running: _Running[F]) -> float:
         sent = running.sent
         return silent_at(sent_at=sent.at, heard_at=sent.traffic.heard_at, p95=self._p95, copies=running.call.copies)
 
-    def _raced(self, outcome: Cover) -> Raced:
+    def _raced(self, outcome: Cover) -> Raced[F]:
         if not self._hedges.isdisjoint(outcome.calls):
             self._meter.hedge_won()
         found = tuple(self._answers[call] for call in outcome.calls)

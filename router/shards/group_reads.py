@@ -1,4 +1,4 @@
-"""Searches the shards of a collection with one call a worker. Shards that fail are asked for again until they answer,
+"""Reads the shards of a collection with one call a worker. Shards that fail are asked for again until they answer,
 the patience ends, or a retry cannot help.
 
 Three kinds of shards are asked for one by one: those of a call that the map has overtaken, those whose common answer
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection
 from shoal.core.deadline import Clock, Deadline
 from shoal.core.errors import ShoalError
+from shoal.core.express import EncodedSearch, HitBytes
 from shoal.core.ids import CollectionId, Revision, ShardId, WorkerId
-from shoal.core.shard_calls import Consistency, OlderWorker, ShardSearch, ShardService, ShardsFound, ShardsSearch
+from shoal.core.points import Matrix
+from shoal.core.shard_calls import Consistency, OlderWorker, ShardsFound, ShardsSearch
 from shoal.core.shard_config import may_lead
 from shoal.router.cluster.view import ClusterView
 from shoal.router.cluster.workers import Workers
@@ -26,16 +29,19 @@ from shoal.router.logic.group_retry import may_be_answered_alone, next_attempt
 from shoal.router.logic.outcomes import Covered, Missed, deadline_passed, named
 from shoal.router.logic.read_plan import is_still_led, shard_name
 from shoal.router.logic.retry import RetryPatience
-from shoal.router.logic.shard_groups import AskedAlone, ShardChoices, ShardGroup, choices_of_shards, grouped
+from shoal.router.logic.shard_groups import NONE_ALONE, AskedAlone, ShardChoices, ShardGroup, choices_of_shards, grouped
 from shoal.router.logic.shard_places import ShardPlaces, places_of
+from shoal.router.shards.group_ask import F, GroupAsk, VectorAsk
 from shoal.router.shards.group_race import GroupRace, Raced
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 from shoal.router.shards.traffic import Traffic
 from shoal.router.shards.under_way import Overtaken, UnderWay
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Plan:
+class GroupPlan:
     """One attempt. groups: of the shards that have a live replica; failed: errors of the others."""
 
     seen: ClusterMap
@@ -70,14 +76,54 @@ class GroupReads:
         self._places: dict[tuple[CollectionId, Consistency], ShardPlaces] = {}
 
     async def search(self, collection: Collection, call: ShardsSearch, patience: RetryPatience) -> Covered[ShardsFound]:
+        """Return the answers that cover the shards of a search, see `ask`."""
+        return await self.ask(collection, VectorAsk(call), patience)
+
+    async def ask(self, collection: Collection, asked: GroupAsk[F], patience: RetryPatience) -> Covered[F]:
         """Return the answers that cover the shards of a call, which are shards of the collection.
 
         An error of a shard is a part of the result; it is not raised.
         """
-        search = _GroupSearch(self, collection, call, patience.deadline)
+        search = _GroupSearch(self, collection, asked, patience.deadline)
         if patience.deadline.passed:
-            return search.missed({shard.number: deadline_passed(shard_name(collection, shard.number)) for shard in call.shards})
-        return await search.all_of(search.plan([shard.number for shard in call.shards]), patience, 0)
+            return search.missed({shard.number: deadline_passed(shard_name(collection, shard.number)) for shard in asked.shards})
+        return await search.all_of(search.plan([shard.number for shard in asked.shards]), patience, 0)
+
+    async def at_one_worker(self, collection: Collection, asked: GroupAsk[F], deadline: Deadline) -> F | None:
+        """Return the answer of the one worker that has all shards of the collection. None if there is no such worker,
+        if shards have several replicas that may answer, and if a shard did not answer.
+
+        asked: of all shards of the collection.
+        """
+        plan = None if deadline.passed else self.lone_plan(collection, asked.consistency)
+        if plan is None:
+            return None
+        found = await _GroupSearch(self, collection, asked, deadline).first(plan)
+        return None if found is None or found.failed else found
+
+    def lone_plan(self, collection: Collection, consistency: Consistency) -> GroupPlan | None:
+        """Return the plan of a search of all shards of a collection by the newest map, if each of them has one replica
+        that may answer, and one worker has them all; else None.
+        """
+        seen = self.view.current
+        places = self.places(seen, collection, consistency)
+        if places.groups is None or len(places.groups) != 1:
+            return None
+        return GroupPlan(seen=seen, places=places, alone=NONE_ALONE, groups=places.groups, failed={})
+
+    async def first_answer(
+        self, plan: GroupPlan, collection: Collection, call: ShardsSearch, encoded: EncodedSearch, queries: Matrix, deadline: Deadline
+    ) -> HitBytes | FailedFirst:
+        """Return the hits of a search that goes by a lone plan of the newest map, or how its first attempt ended.
+
+        call: what to search for, but for the queries (n, dim). The hits may be more than fit into a message.
+        """
+        search, group = _GroupSearch(self, collection, VectorAsk(call), deadline), plan.groups[0]
+        found = await search.answer(plan, group, encoded.run(queries, call.caller, deadline.left_s))
+        if isinstance(found, bytes):
+            self.meter.ended("ok", len(group.shards))
+            return found
+        return FailedFirst(search, call, plan, found if isinstance(found, Raced) else search.counted(group, found))
 
     def places(self, seen: ClusterMap, collection: Collection, consistency: Consistency) -> ShardPlaces:
         """Return where the shards of a collection may be read. It is worked out once for each map."""
@@ -107,20 +153,36 @@ class GroupReads:
         return frozenset(self._older)
 
 
-class _GroupSearch:
-    """One search. alone: numbers of the shards that are not asked for in groups any more."""
+class FailedFirst:
+    """A search whose first attempt was not answered by all shards with nothing but hits."""
 
-    def __init__(self, reads: GroupReads, collection: Collection, call: ShardsSearch, deadline: Deadline) -> None:
-        self._reads, self._collection, self._call, self._deadline = reads, collection, call, deadline
+    def __init__(self, search: _GroupSearch[ShardsFound], call: ShardsSearch, plan: GroupPlan, raced: Raced[ShardsFound]) -> None:
+        self._search, self._call, self._plan, self._raced = search, call, plan, raced
+
+    async def rest(self, queries: Matrix, patience: RetryPatience) -> Covered[ShardsFound]:
+        """Return the outcome of the search: shards that failed are asked for again, see GroupReads.search."""
+        self._search.ask_for(VectorAsk(dataclasses.replace(self._call, queries=queries)))
+        return await self._search.branch(self._plan, self._plan.groups[0], patience, 0, self._raced)
+
+
+class _GroupSearch(Generic[F]):
+    """One call. alone: numbers of the shards that are not asked for in groups any more."""
+
+    def __init__(self, reads: GroupReads, collection: Collection, asked: GroupAsk[F], deadline: Deadline) -> None:
+        self._reads, self._collection, self._asked, self._deadline = reads, collection, asked, deadline
         self._alone: frozenset[int] = frozenset()
 
-    def plan(self, numbers: Sequence[int]) -> _Plan:
+    def ask_for(self, asked: GroupAsk[F]) -> None:
+        """Ask for this from now on."""
+        self._asked = asked
+
+    def plan(self, numbers: Sequence[int]) -> GroupPlan:
         """Plan one attempt at these shards, with the newest map."""
         reads = self._reads
         seen = reads.view.current
-        places = reads.places(seen, self._collection, self._call.consistency)
+        places = reads.places(seen, self._collection, self._asked.consistency)
         alone = AskedAlone(shards=self._alone, workers=reads.older(seen))
-        return _Plan(
+        return GroupPlan(
             seen=seen,
             places=places,
             alone=alone,
@@ -144,23 +206,28 @@ class _GroupSearch:
             chosen += choices_of_shards(several, loads, gates)
         return chosen
 
-    async def all_of(self, plan: _Plan, patience: RetryPatience, attempt: int) -> Covered[ShardsFound]:
+    async def all_of(self, plan: GroupPlan, patience: RetryPatience, attempt: int) -> Covered[F]:
         """Return the answers of the shards of a plan. Those that fail together are asked for again together."""
         branches = plan.branches
         if len(branches) == 1:
-            return await self._branch(plan, branches[0], patience, attempt)
+            return await self.branch(plan, branches[0], patience, attempt)
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._branch(plan, group, patience, attempt)) for group in branches]
-        covered: Covered[ShardsFound] = Covered()
+            running = [tasks.create_task(self.branch(plan, group, patience, attempt)) for group in branches]
+        covered: Covered[F] = Covered()
         for each in running:
             covered += each.result()
         return covered
 
-    async def _branch(self, plan: _Plan, group: ShardGroup | None, patience: RetryPatience, attempt: int) -> Covered[ShardsFound]:
-        """Return the answers of one group; None: of the shards that have no live replica."""
-        covered: Covered[ShardsFound] = Covered()
+    async def branch(
+        self, plan: GroupPlan, group: ShardGroup | None, patience: RetryPatience, attempt: int, first: Raced[F] | None = None
+    ) -> Covered[F]:
+        """Return the answers of one group; None: of the shards that have no live replica.
+
+        first: outcome of this attempt, if it was made already.
+        """
+        covered: Covered[F] = Covered()
         while True:
-            raced = await self._raced(plan, group)
+            raced, first = first or await self._raced(plan, group), None
             covered = Covered(parts=(*covered.parts, *raced.found), missed=covered.missed)
             if not raced.failed:
                 return covered
@@ -179,8 +246,8 @@ class _GroupSearch:
             group = branches[0]
 
     async def _after(
-        self, plan: _Plan, failed: Mapping[int, ShoalError], patience: RetryPatience, attempt: int
-    ) -> tuple[Sequence[int], Covered[ShardsFound]]:
+        self, plan: GroupPlan, failed: Mapping[int, ShoalError], patience: RetryPatience, attempt: int
+    ) -> tuple[Sequence[int], Covered[F]]:
         """Wait until shards that failed may be asked for again. Return their numbers, and those that are not."""
         reads, entries = self._reads, plan.places.entries
         newest = reads.view.current.shards
@@ -189,7 +256,7 @@ class _GroupSearch:
             configs={number: entries[number].config for number in failed if number in entries},
             changed=[each for each in failed if newest.get(shard := ShardId(self._collection.id, each)) != plan.seen.shards.get(shard)],
             now_alone=self._alone - plan.alone.shards,
-            at_primary=self._call.consistency is Consistency.PRIMARY,
+            at_primary=self._asked.consistency is Consistency.PRIMARY,
             attempt=attempt,
             left_s=patience.attempts.left_s,
         )
@@ -203,7 +270,7 @@ class _GroupSearch:
             return (), missed + self.missed({number: failed[number] for number in following.again})
         return following.again, missed
 
-    async def _raced(self, plan: _Plan, group: ShardGroup | None) -> Raced:
+    async def _raced(self, plan: GroupPlan, group: ShardGroup | None) -> Raced[F]:
         """Return the outcome of one attempt at a group."""
         reads = self._reads
         if group is None:
@@ -211,57 +278,77 @@ class _GroupSearch:
                 reads.meter.ended(error.status)
             return Raced((), plan.failed)
         if not group.has_others:
-            return await self._only(plan, group)
+            found = await self.answer(plan, group, self._sent(plan, group))
+            return found if isinstance(found, Raced) else self.counted(group, found)
         reads.traffic.hedges.earn()
         race = GroupRace(
             group=group,
             alone=plan.alone,
             shards={number: plan.places.entries[number].config.shard for number in group.numbers},
             ask=partial(self._ask, plan),
-            kind=self._kind(group),
+            kind=self._asked.kind(len(group.shards)),
             traffic=reads.traffic,
             clock=reads.clock,
             meter=reads.meter,
         )
         return await race.run()
 
-    async def _only(self, plan: _Plan, group: ShardGroup) -> Raced:
-        """Ask the only worker that may answer. Its speed is not recorded, because there is nothing to choose."""
-        meter = self._reads.meter
+    async def answer(self, plan: GroupPlan, group: ShardGroup, call: Awaitable[T]) -> T | Raced[F]:
+        """Return the answer of the only worker that may answer, or that the attempt has failed.
+
+        Its speed is not recorded, because there is nothing to choose. call: the search of the group at its worker.
+        """
         try:
-            found = await self._ask(plan, group)
+            found = await self._watched(plan, group, call)
         except ShoalError as error:
-            meter.ended(error.status, len(group.shards))
+            self._reads.meter.ended(error.status, len(group.shards))
             return Raced((), dict.fromkeys(group.numbers, error))
         self._reads.traffic.heard(group.worker)
-        meter.answered(len(group.shards), found.failed.values())
+        return found
+
+    async def first(self, plan: GroupPlan) -> F | None:
+        """Return the answer of the only worker of a lone plan; None if it fails."""
+        group = plan.groups[0]
+        found = await self.answer(plan, group, self._sent(plan, group))
+        if isinstance(found, Raced):
+            return None
+        self.counted(group, found)
+        return found
+
+    def counted(self, group: ShardGroup, found: F) -> Raced[F]:
+        """Return the outcome of an attempt that the only worker has answered, and count it."""
+        self._reads.meter.answered(len(group.shards), found.failed.values())
         answers = (found,) if len(found.failed) < len(group.shards) else ()
         return Raced(answers, {shard.number: error for shard, error in found.failed.items()})
 
-    async def _ask(self, plan: _Plan, group: ShardGroup) -> ShardsFound:
+    async def _ask(self, plan: GroupPlan, group: ShardGroup) -> F:
+        """Send the search of a group to its worker, and watch it."""
+        return await self._watched(plan, group, self._sent(plan, group))
+
+    async def _sent(self, plan: GroupPlan, group: ShardGroup) -> F:
         """Send the search of a group to its worker."""
-        reads, entries = self._reads, plan.places.entries
-        service = reads.workers.service(plan.seen, group.worker)
-        count, left_s = len(group.shards), self._deadline.left_s
+        entries, service = plan.places.entries, self._reads.workers.service(plan.seen, group.worker)
+        asked = self._asked
+        whole = len(group.shards) == len(asked.shards)
+        shards = asked.shards if whole else tuple(entries[each.number].config.shard for each in group.shards)
+        return await asked.send(service, shards, self._deadline.left_s)
+
+    async def _watched(self, plan: GroupPlan, group: ShardGroup, call: Awaitable[T]) -> T:
+        """Return the answer of a group's worker. The call ends when the map shows that it may not answer any more."""
+        reads = self._reads
         try:
-            if count == 1:
-                call = one_shard(service, self._call.of(entries[group.shards[0].number].config.shard), left_s)
-            elif count == len(self._call.shards):
-                call = service.search_shards(self._call, left_s)
-            else:
-                shards = tuple(entries[each.number].config.shard for each in group.shards)
-                call = service.search_shards(dataclasses.replace(self._call, shards=shards), left_s)
             return await reads.under_way.run_while(partial(self._overtaken, plan, group), call)
         except ShoalError as error:
-            if count > 1 and (isinstance(error, Overtaken) or may_be_answered_alone(error)):
+            older = isinstance(error, OlderWorker)
+            if older or (len(group.shards) > 1 and (isinstance(error, Overtaken) or may_be_answered_alone(error))):
                 self._alone |= set(group.numbers)
-            if isinstance(error, OlderWorker):
+            if older:
                 reads.is_older(plan.seen, group.worker)
             raise
 
-    def _overtaken(self, plan: _Plan, group: ShardGroup, newest: ClusterMap) -> ShardId | None:
+    def _overtaken(self, plan: GroupPlan, group: ShardGroup, newest: ClusterMap) -> ShardId | None:
         """Return the first shard of a group whose replica may not answer any more by this map; None if all may."""
-        at_primary = self._call.consistency is Consistency.PRIMARY
+        at_primary = self._asked.consistency is Consistency.PRIMARY
         for each in group.shards:
             before = plan.places.entries[each.number]
             entry = newest.shards.get(before.config.shard)
@@ -275,21 +362,10 @@ class _GroupSearch:
                 return before.config.shard
         return None
 
-    def _kind(self, group: ShardGroup) -> str:
-        """Return the kind of a call. Calls with a similar number of queries times shards are one kind: those for which
-        it has as many digits."""
-        return f"search{len(str(len(self._call.queries) * len(group.shards)))}"
-
-    def missed(self, errors: Mapping[int, ShoalError]) -> Covered[ShardsFound]:
+    def missed(self, errors: Mapping[int, ShoalError]) -> Covered[F]:
         """Return that these shards are missed."""
         return Covered(missed=tuple(self._missed(number, error) for number, error in errors.items()))
 
     def _missed(self, number: int, error: ShoalError) -> Missed:
         name, shard = shard_name(self._collection, number), ShardId(self._collection.id, number)
         return Missed(shard=name, number=number, error=named(error, name, str(shard)), applied="no")
-
-
-async def one_shard(service: ShardService, call: ShardSearch, timeout_s: float) -> ShardsFound:
-    """Return the answer of one shard, asked for alone."""
-    found = await service.search(call, timeout_s)
-    return ShardsFound(hits=found.hits, explain=found.explain)

@@ -8,9 +8,10 @@ a reason that is not one of a shard, each search is carried out alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection
@@ -22,6 +23,8 @@ from shoal.router.logic.outcomes import Covered
 from shoal.router.logic.retry import RetryPatience
 from shoal.router.shards.group_reads import GroupReads
 from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +60,8 @@ class JoinedSearches:
         if key is None or patience.deadline.passed:
             return await self._groups.search(collection, call, patience)
         alike = self._alike.setdefault(key, _Alike())
-        if not alike.under_way or most_queries(call.groups[0].k, self._query_s.get(collection.id)) <= len(call.queries):
-            return await self._timed(key, alike, collection, call, patience)
+        if self.goes_now(key, collection.id, call):
+            return await self._searched(key, alike, collection, call, patience)
         mine = _Joining(collection, call, patience, asyncio.get_running_loop().create_future())
         alike.waiting.append(mine)
         if len(alike.waiting) == 1:
@@ -70,6 +73,20 @@ class JoinedSearches:
         found = None if mine.outcome.cancelled() else mine.outcome.result()
         # Without an outcome, the common call has failed or the time is over. This search alone tells which.
         return await self._groups.search(collection, call, patience) if found is None else found
+
+    def goes_now(self, key: Hashable, collection: CollectionId, call: ShardsSearch) -> bool:
+        """Return whether a search goes at once, and does not wait for others. key: join_key of the call."""
+        alike = self._alike.get(key)
+        if alike is None or not alike.under_way:
+            return True
+        return most_queries(call.groups[0].k, self._query_s.get(collection)) <= len(call.queries)
+
+    async def beside(self, key: Hashable, collection: CollectionId, queries: int, search: Awaitable[T], learns: Callable[[T], bool]) -> T:
+        """Return the outcome of a search that goes now. Other searches may wait beside it meanwhile.
+
+        learns: returns whether the outcome tells how long a query takes.
+        """
+        return await self._timed(key, self._alike.setdefault(key, _Alike()), collection, queries, search, learns)
 
     async def keep(self, cluster: ClusterMap) -> None:
         """Forget the times of collections that are gone."""
@@ -95,7 +112,7 @@ class JoinedSearches:
             self._meter.joined(len(batch))
         outcomes: Sequence[Covered[ShardsFound] | None] = [None] * len(batch)
         try:
-            covered = await self._timed(key, alike, first.collection, joined([each.call for each in batch]), last.patience)
+            covered = await self._searched(key, alike, first.collection, joined([each.call for each in batch]), last.patience)
             if is_of_shards(covered):
                 outcomes = taken_apart(covered, [len(each.call.queries) for each in batch])
         finally:
@@ -104,22 +121,27 @@ class JoinedSearches:
                 if not each.outcome.done():
                     each.outcome.set_result(outcome)
 
-    async def _timed(
+    async def _searched(
         self, key: Hashable, alike: _Alike, collection: Collection, call: ShardsSearch, patience: RetryPatience
     ) -> Covered[ShardsFound]:
         """Pass a call on, and learn how long a query takes."""
+        search = self._groups.search(collection, call, patience)
+        return await self._timed(key, alike, collection.id, len(call.queries), search, lambda covered: not covered.missed)
+
+    async def _timed(
+        self, key: Hashable, alike: _Alike, collection: CollectionId, queries: int, search: Awaitable[T], learns: Callable[[T], bool]
+    ) -> T:
         began = self._clock()
         alike.under_way += 1
         try:
-            covered = await self._groups.search(collection, call, patience)
+            found = await search
         finally:
             alike.under_way -= 1
             if not alike.under_way and not alike.waiting and self._alike.get(key) is alike:
                 del self._alike[key]
-        if not covered.missed:
-            before = self._query_s.get(collection.id)
-            self._query_s[collection.id] = query_s_after(before, self._clock() - began, len(call.queries))
-        return covered
+        if learns(found):
+            self._query_s[collection] = query_s_after(self._query_s.get(collection), self._clock() - began, queries)
+        return found
 
 
 def _leave(task: asyncio.Task[None], batch: Sequence[_Joining], _: asyncio.Future[Covered[ShardsFound] | None]) -> None:

@@ -44,27 +44,34 @@ class Writes:
     async def upsert(self, order: Upsert, timeout_s: float) -> Written:
         """Write points. Returns when every shard has acknowledged. An error says whether each shard was written."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
-        collection = await self._finder.usable(order.collection, until_deadline)
-        check_upsert(order.points, collection.spec, self._limits)
-        request_id = order.request_id or self._next_id()
+        request_id = order.request_id or self.next_id()
 
-        def shard_write(part: ShardPart) -> ShardWrite:
-            shard = ShardId(collection.id, part.number)
-            return ShardUpsert(shard=shard, request_id=request_id, points=part.of_points(order.points))
+        async def write(collection: Collection) -> Written:
+            check_upsert(order.points, collection.spec, self._limits)
 
-        return await self._write(collection, order.points.ids, shard_write, until_deadline)
+            def shard_write(part: ShardPart) -> ShardWrite:
+                shard = ShardId(collection.id, part.number)
+                return ShardUpsert(shard=shard, request_id=request_id, points=part.of_points(order.points))
+
+            return await self._write(collection, order.points.ids, shard_write, until_deadline)
+
+        return await self._finder.with_usable(order.collection, until_deadline, write)
 
     async def delete(self, order: Delete, timeout_s: float) -> Written:
         """Remove points by id. An id without a point is no error."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
-        collection = await self._finder.usable(order.collection, until_deadline)
-        check_delete(order.ids, self._limits)
-        request_id, ids = order.request_id or self._next_id(), without_repeats(order.ids)
+        request_id = order.request_id or self.next_id()
 
-        def shard_write(part: ShardPart) -> ShardWrite:
-            return ShardDelete(shard=ShardId(collection.id, part.number), request_id=request_id, ids=part.of_ids(ids))
+        async def write(collection: Collection) -> Written:
+            check_delete(order.ids, self._limits)
+            ids = without_repeats(order.ids)
 
-        return await self._write(collection, ids, shard_write, until_deadline)
+            def shard_write(part: ShardPart) -> ShardWrite:
+                return ShardDelete(shard=ShardId(collection.id, part.number), request_id=request_id, ids=part.of_ids(ids))
+
+            return await self._write(collection, ids, shard_write, until_deadline)
+
+        return await self._finder.with_usable(order.collection, until_deadline, write)
 
     async def delete_matching(self, order: DeleteMatching, timeout_s: float) -> Written:
         """Remove the points that match. Each shard is called again, with a new request id, until no match is left.
@@ -72,20 +79,23 @@ class Writes:
         If time runs out before that, the error says that a part may be removed. Another call removes the rest.
         """
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
-        collection = await self._finder.usable(order.collection, until_deadline)
-        request_id = order.request_id or self._next_id()
-        await self._conversions.aside(
-            lambda _: check_delete_matching(order.filter, self._limits),
-            Asker(caller=request_id.client),
-            until_deadline.deadline,
-            long=is_long(order.filter),
-        )
-        async with asyncio.TaskGroup() as group:
-            running = [
-                group.create_task(self._delete_rest(collection, shard, order.filter, request_id, until_deadline))
-                for shard in shards_of(collection)
-            ]
-        return _written(collection, [each.result() for each in running])
+        request_id = order.request_id or self.next_id()
+
+        async def write(collection: Collection) -> Written:
+            await self._conversions.aside(
+                lambda _: check_delete_matching(order.filter, self._limits),
+                Asker(caller=request_id.client),
+                until_deadline.deadline,
+                long=is_long(order.filter),
+            )
+            async with asyncio.TaskGroup() as group:
+                running = [
+                    group.create_task(self._delete_rest(collection, shard, order.filter, request_id, until_deadline))
+                    for shard in shards_of(collection)
+                ]
+            return written_of(collection, [each.result() for each in running])
+
+        return await self._finder.with_usable(order.collection, until_deadline, write)
 
     async def _delete_rest(
         self, collection: Collection, shard: ShardId, filter: Filter, request_id: RequestId, until_deadline: RetryPatience
@@ -93,12 +103,12 @@ class Writes:
         """Delete the matching points of one shard, call after call. The first call has request_id."""
         so_far: WriteAck | None = None
         while True:
-            task = _task(ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter))
+            task = write_task(ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter))
             (latest,) = await self._scatter.each(collection, [task], until_deadline)
             outcome = after_earlier(so_far, latest)
             if isinstance(outcome, Missed) or not outcome.value.more:
                 return outcome
-            so_far, request_id = outcome.value, self._next_id()
+            so_far, request_id = outcome.value, self.next_id()
 
     async def _write(
         self,
@@ -108,18 +118,21 @@ class Writes:
         until_deadline: RetryPatience,
     ) -> Written:
         parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
-        tasks = [_task(shard_write(part)) for part in parts]
-        return _written(collection, await self._scatter.each(collection, tasks, until_deadline))
+        tasks = [write_task(shard_write(part)) for part in parts]
+        return written_of(collection, await self._scatter.each(collection, tasks, until_deadline))
 
-    def _next_id(self) -> RequestId:
+    def next_id(self) -> RequestId:
+        """Return a request id that was never used before."""
         return RequestId(self._client, next(self._numbers))
 
 
-def _written(collection: Collection, outcomes: Sequence[Outcome[WriteAck]]) -> Written:
+def written_of(collection: Collection, outcomes: Sequence[Outcome[WriteAck]]) -> Written:
+    """Return what the shards acknowledged together. Raises as values_of_write."""
     acks = values_of_write(outcomes)
     tokens = (ShardToken(collection.id, each.number, ack.seq) for each, ack in zip(outcomes, acks, strict=True))
     return Written(tokens=tuple(sorted(tokens, key=lambda token: token.shard)), affected=sum(ack.affected for ack in acks))
 
 
-def _task(write: ShardWrite) -> ShardTask[WriteAck]:
+def write_task(write: ShardWrite) -> ShardTask[WriteAck]:
+    """Return the call of one shard's primary."""
     return ShardTask(write.shard.number, lambda service, left_s: service.write(write, left_s))

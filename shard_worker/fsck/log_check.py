@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shoal.core.errors import DataLoss, ShoalError
 from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
+from shoal.core.point_change import CHANGED_PAYLOADS, check_update
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.durable import TEMPORARY_SUFFIX
@@ -14,7 +15,7 @@ from shoal.shard_worker.storage.log.file import LogIdentity
 from shoal.shard_worker.storage.log.opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark
 from shoal.wire.point_bytes import points_from_bytes
-from shoal.wire.records import exact_delete_of_body, ids_of_body
+from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
 
 LOST = "acknowledged writes may be lost here: keep the folder, restore the replica from a copy"
 
@@ -117,6 +118,10 @@ def _why_unreadable(record: Record, dim: int | None) -> str:
                 ids_of_body(record.body)
             case RecordKind.DELETE_ROWS:
                 exact_delete_of_body(record.body)
+            case RecordKind.UPDATE:
+                update = update_of_body(record.body)
+                if dim is not None:
+                    check_update(update, dim, CHANGED_PAYLOADS)
     except Exception as error:
         # any error of the decoders means that these bytes are not a record of this kind
         return f"{type(error).__name__}: {error}"

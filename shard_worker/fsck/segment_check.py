@@ -19,15 +19,21 @@ from shoal.core.points import Matrix
 from shoal.core.scoring import normalised
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.fsck.payload_check import PayloadCheck
+from shoal.shard_worker.fsck.text_check import TextCheck
 from shoal.shard_worker.index.inspection import InspectedSegment, inspect_segment
-from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX
+from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX, TEXT_SUFFIX
+from shoal.shard_worker.replica.segment_texts import segment_of
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.store.inspection import StoredPoint
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.shard_worker.text.text_file import read_texts
 
 REBUILT = "no data is lost: the worker builds the segment again when it opens the replica"
 PAYLOADS_REBUILT = "no data is lost: the worker makes the segment's payload index again when it opens the replica, and keeps its graph"
+TEXTS_REBUILT = "no data is lost: the worker indexes the segment's texts again when it opens the replica, and keeps its graph"
 DEFECT = "the files were written with wrong content: report it; to have the segment built again, delete them while the worker is stopped"
+
+_KEEPING_THE_GRAPH = {PAYLOAD_SUFFIX: PAYLOADS_REBUILT, TEXT_SUFFIX: TEXTS_REBUILT}
 
 _ROUNDING = 1e-6
 """Most difference of a component of a unit vector: processors round the scaling to unit length differently."""
@@ -63,7 +69,7 @@ class SegmentsCheck:
         self._bytes = sum(entry.size_bytes for entry in entries)
         by_segment: dict[str, list[SegmentEntry]] = {}
         for entry in entries:
-            by_segment.setdefault(Path(entry.name).stem, []).append(entry)
+            by_segment.setdefault(segment_of(entry.name), []).append(entry)
         self._segments = len(by_segment)
         for name, mine in by_segment.items():
             # check all of them, so that each damaged file is named
@@ -111,13 +117,15 @@ class SegmentsCheck:
             meaning = f"it has {path.stat().st_size} bytes, {entry.size_bytes} were written"
         else:
             meaning = f"its sha256 is not the one that was written ({entry.sha256[:12]}...)"
-        self._findings.damage(path, "", meaning, PAYLOADS_REBUILT if path.suffix == PAYLOAD_SUFFIX else REBUILT)
+        self._findings.damage(path, "", meaning, _KEEPING_THE_GRAPH.get(path.suffix, REBUILT))
         return False
 
     def _load(self, name: str, entries: Sequence[SegmentEntry]) -> None:
         paths = {Path(entry.name).suffix: self._files.path(entry.name) for entry in entries}
+        text_path = paths.get(TEXT_SUFFIX)
         try:
             inspected = inspect_segment(paths, self._dim)
+            texts = None if text_path is None else read_texts(text_path)
         except DataLoss as error:
             self._findings.damage(self._folder / name, "", error.message, DEFECT)
             return
@@ -133,14 +141,19 @@ class SegmentsCheck:
             self._findings.damage(
                 self._folder / entry.name, "", f"the store says it was built from {entry.rows} rows, it holds {len(inspected.rows)}", DEFECT
             )
-        self._open.append(_OpenSegment(self._folder / name, inspected, self._findings))
+        if texts is not None and text_path is not None and len(texts) != len(inspected.rows):
+            reason = f"it holds the texts of {len(texts)} rows, the segment {len(inspected.rows)} rows"
+            self._findings.damage(text_path, "", reason, DEFECT)
+            texts = None
+        check = None if texts is None or text_path is None else TextCheck(text_path, texts, self._findings)
+        self._open.append(_OpenSegment(self._folder / name, inspected, check, self._findings))
 
 
 class _OpenSegment:
     """One whole segment, compared with the store's rows chunk by chunk."""
 
-    def __init__(self, path: Path, inspected: InspectedSegment, findings: Findings) -> None:
-        self._path, self._inspected, self._findings = path, inspected, findings
+    def __init__(self, path: Path, inspected: InspectedSegment, texts: TextCheck | None, findings: Findings) -> None:
+        self._path, self._inspected, self._texts, self._findings = path, inspected, texts, findings
         self._payloads = None if inspected.payloads is None else PayloadCheck(path, inspected.payloads, findings)
         self._wrong: dict[Metric, list[int]] = {metric: [] for metric in inspected.metrics}
 
@@ -151,13 +164,15 @@ class _OpenSegment:
         for metric, wrong in self._wrong.items():
             same = _same(held, vectors[found], metric)
             wrong += rows[found][~same].tolist()
-        if self._payloads is not None:
-            mine = np.flatnonzero(found).tolist()
-            self._payloads.see([points[at] for at in mine], positions)
+        mine = [points[at] for at in np.flatnonzero(found).tolist()]
+        for check in (self._payloads, self._texts):
+            if check is not None:
+                check.see(mine, positions)
         return found
 
     def finish(self) -> None:
-        """Note vectors that differ under every metric the segment may have, and the errors of the payload index."""
+        """Note vectors that differ under every metric the segment may have, and errors of the indexes of payloads and
+        texts."""
         wrong = min(self._wrong.values(), key=len)
         if wrong:
             self._findings.damage(
@@ -166,8 +181,9 @@ class _OpenSegment:
                 f"{len(wrong)} of its vectors are not those of the store",
                 DEFECT,
             )
-        if self._payloads is not None:
-            self._payloads.finish()
+        for check in (self._payloads, self._texts):
+            if check is not None:
+                check.finish()
 
 
 def _same(held: Matrix, stored: Matrix, metric: Metric) -> npt.NDArray[np.bool_]:

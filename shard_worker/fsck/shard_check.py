@@ -24,7 +24,7 @@ from shoal.shard_worker.storage.log.opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import load_watermark
 from shoal.shard_worker.storage.store.inspection import StoredPoint, StoreInspection
 from shoal.wire.point_bytes import points_from_bytes
-from shoal.wire.records import exact_delete_of_body, ids_of_body
+from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
 
 DIFFER = (
     "replicas of one shard must not differ: report it and keep the folders. `shoal status` names the replicas that count; a replica "
@@ -160,5 +160,7 @@ def _ids_of(record: Record) -> Sequence[PointId]:
             ids = ids_of_body(record.body)
         case RecordKind.DELETE_ROWS:
             ids, _ = exact_delete_of_body(record.body)
+        case RecordKind.UPDATE:
+            ids = update_of_body(record.body).ids
     found: list[PointId] = ids.tolist()
     return found

@@ -8,7 +8,7 @@ from functools import partial
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.ids import ReplicaId, Revision, ShardId
-from shoal.shard_worker.index.sealed import VECTORS_SUFFIX
+from shoal.shard_worker.index.sealed import TEXT_SUFFIX, VECTORS_SUFFIX
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, opening_cost
 from shoal.shard_worker.replica.engine import Beginning, Engine, EngineSettings
 from shoal.shard_worker.replica.replica import Replica
@@ -150,12 +150,13 @@ def _engine_of(folder: ReplicaFolder, spec: CollectionSpec, settings: EngineSett
 def _cost_of(folder: ReplicaFolder, dim: int, growing_rows: int) -> ReplicaCost:
     """Return the memory that opening will take.
 
-    Vectors that a segment keeps beside its index are read from the file when they are needed.
+    Vectors that a segment keeps beside its index, and the index of its texts, are read from the file when they are
+    needed.
     """
     files = {file: file.stat().st_size for file in folder.segments_path.iterdir()}
     return opening_cost(
         dim=dim,
         capacity=growing_rows,
         stored_bytes=folder.store_path.stat().st_size,
-        file_bytes=sum(size for file, size in files.items() if file.suffix != VECTORS_SUFFIX),
+        file_bytes=sum(size for file, size in files.items() if file.suffix not in (VECTORS_SUFFIX, TEXT_SUFFIX)),
     )

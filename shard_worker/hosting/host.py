@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
 from shoal.core.file_budget import UNBOUNDED_FILES, FileBudget
+from shoal.core.fused_search import FieldSpans
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import Matrix, StoredColumns
@@ -32,7 +33,9 @@ from shoal.core.shard_calls import (
     WorkerStatus,
     WriteAck,
 )
+from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextStatsCall, TextStatsFound
 from shoal.shard_worker.hosting.shards_search import search_replicas
+from shoal.shard_worker.hosting.texts_search import count_texts, mark_texts, search_text_replicas
 from shoal.shard_worker.replica.express import ReplicasSearch, prepared_search
 from shoal.shard_worker.replica.replica import Replica
 from shoal.shard_worker.resources.memory import WorkerMemory, unbounded_memory
@@ -85,6 +88,18 @@ class Host(ShardService):
         """See ShardService."""
         return await search_replicas(self.replica, call, timeout_s, self.ready(call, call.queries))
 
+    async def text_stats(self, call: TextStatsCall, timeout_s: float) -> TextStatsFound:
+        """See ShardService."""
+        return await count_texts(self.replica, call, timeout_s)
+
+    async def text_search(self, call: TextSearchCall, timeout_s: float) -> TextFound:
+        """See ShardService."""
+        return await search_text_replicas(self.replica, call, timeout_s)
+
+    async def text_marks(self, call: TextMarksCall, timeout_s: float) -> tuple[tuple[FieldSpans, ...], ...]:
+        """See ShardService."""
+        return await mark_texts(self.replica(call.shard), call, timeout_s)
+
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         """See ShardService."""
         return await self.replica(call.shard).get(call, timeout_s)
@@ -115,18 +130,18 @@ class Host(ShardService):
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
-        serving = frozenset(str(shard) for shard, replica in self.open.items() if replica.role is ReplicaRole.PRIMARY)
+        replicas = {str(shard): replica.status for shard, replica in self.open.items()}
         return WorkerStatus(
             memory_bytes=resident_bytes(),
             failed=self.failures() | {str(shard): reason for shard, reason in self.unmade.items()},
-            serving=serving,
+            serving=frozenset(shard for shard, each in replicas.items() if each.role is ReplicaRole.PRIMARY),
             disk=self.disk,
             memory_budget_bytes=self.memory.budget_bytes,
             memory_used_bytes=self.memory.used_bytes,
             file_limit=self.files.limit,
             files_open=open_files(),
             replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
-            replicas={str(shard): replica.status for shard, replica in self.open.items()},
+            replicas=replicas,
         )
 
     def failures(self) -> dict[str, str]:

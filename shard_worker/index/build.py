@@ -27,6 +27,8 @@ from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.segments.segment_form import SealedForm
 from shoal.shard_worker.payload.sealed import SealedPayloads
+from shoal.shard_worker.text.field_texts import FieldTexts
+from shoal.shard_worker.text.sealed import TextMerge
 
 _SAMPLE_SEED = 11
 
@@ -58,13 +60,14 @@ class BuildJob:
     """One build, made by ReplicaIndex.begin_build; ends with ReplicaIndex.swap or abandon.
 
     seq: sequence number of the snapshot; base: the source whose index is extended, taken whole; others: the sources
-    whose rows are inserted.
+    whose rows are inserted; texts: the text fields of the result, None for none.
     """
 
     seq: int
     form: SealedForm
     base: Source | None
     others: tuple[Source, ...]
+    texts: FieldTexts | None = None
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -172,7 +175,18 @@ class BuildJob:
             payloads=SealedPayloads.build([(source.part.payloads, source.positions) for source in self.sources]),
             vectors=self._all_blocks,
             trained_rows=self._trained_rows,
+            text_merge=self._text_merge(),
         )
+
+    def _text_merge(self) -> TextMerge | None:
+        """Return the index of the texts; None without text fields, or if a source lacks one: it is made from payloads
+        then."""
+        texts = self.texts
+        held = [(source.part.texts, source.positions) for source in self.sources]
+        found = [(part, positions) for part, positions in held if part is not None and texts and part.fingerprint == texts.fingerprint]
+        if texts is None or len(found) < len(held):
+            return None
+        return TextMerge(found, fields=texts.names, fingerprint=texts.fingerprint)
 
     @property
     def _extended(self) -> NativeIndex | None:

@@ -13,8 +13,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from shoal.core.joined_json import groups_of
+from shoal.core.payload import stored_values
 from shoal.core.points import IdArray, Matrix
 from shoal.core.sizing import FIRST_ROWS
+from shoal.runtime.interpreter import give_way
 from shoal.shard_worker.index.lookup import Positions, Rows, find_ascending
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import Tuning, TuningSlot
@@ -23,6 +26,9 @@ from shoal.shard_worker.logic.memory_ledger import GrowingSize
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.growing import GrowingPayloads
 from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.text.field_texts import FieldTexts
+from shoal.shard_worker.text.growing import GrowingTexts
+from shoal.shard_worker.text.part import TextPart
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -36,13 +42,20 @@ _MANY_ROWS = 1_024
 """Only a segment that had to grow beyond this many rows gets all its room: the system gives pages of up to 2 MiB."""
 
 
+_TEXTS_BYTES = 512 * 1024
+"""Payloads whose texts are indexed at once. Other threads get the interpreter between two pieces of a large batch."""
+
+
 class GrowingSegment:
     """At most `capacity` rows of prepared vectors, row numbers ascending. Its arrays begin with its first rows.
 
+    texts: the text fields, whose words are indexed as rows come; None without any.
     maps_unused: memory that is mapped and not touched counts nowhere, so that room may be mapped before it is needed.
     """
 
-    def __init__(self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds, maps_unused: bool = False) -> None:
+    def __init__(
+        self, *, key: int, dim: int, capacity: int, bounds: PayloadBounds, texts: FieldTexts | None = None, maps_unused: bool = False
+    ) -> None:
         self.key = key
         self.dead = 0
         self.state = SegmentState.GROWING
@@ -57,6 +70,8 @@ class GrowingSegment:
         self._rows: Rows = np.empty(0, dtype=np.int64)
         self._deaths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._payloads = GrowingPayloads(bounds)
+        self._texts_from = self._wanted_texts = texts
+        self._texts = None if texts is None else GrowingTexts(texts.names, texts.fingerprint)
         self._tuning = TuningSlot(Tuning.untuned(breadth_name="", max_breadth=0, quantised=False, rows=capacity, dim=dim))
         self._ties = Ties()
         self._part: SegmentView | None = None
@@ -87,7 +102,7 @@ class GrowingSegment:
         self._deaths[start:end] = ALIVE
         self._reach = max(self._reach, largest_length(squares))
         self._string_bytes += string_bytes(ids)
-        self._payloads.append(payloads or (None,) * len(rows), len(rows))
+        self._append_payloads(payloads or (None,) * len(rows))
         self._count = end
         self._part = None
 
@@ -110,6 +125,11 @@ class GrowingSegment:
         self.state = SegmentState.FROZEN
         self._part = None
 
+    def want_texts(self, texts: FieldTexts | None) -> None:
+        """Show those of its text fields that are among these. Its rows to come are indexed as before: freeze it."""
+        self._wanted_texts = texts
+        self._part = None
+
     def part(self) -> SegmentView:
         """Return all its rows as the next view sees them."""
         if self._part is None:
@@ -126,6 +146,7 @@ class GrowingSegment:
                 reach=self._reach,
                 native=None,
                 payloads=self._payloads.part(),
+                texts=self._shown_texts(),
                 tuning=self._tuning,
                 ties=self._ties,
             )
@@ -136,18 +157,44 @@ class GrowingSegment:
         vector_bytes = self._vectors.shape[1] * 4
         row_bytes = vector_bytes + self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
         return GrowingSize(
-            rows=self._count, reserved=len(self._rows), capacity=self._capacity, row_bytes=row_bytes, vector_bytes=vector_bytes
+            rows=self._count,
+            reserved=len(self._rows),
+            capacity=self._capacity,
+            row_bytes=row_bytes,
+            vector_bytes=vector_bytes,
+            has_texts=self._texts is not None,
         )
 
     def payload_bytes(self) -> int:
         """Return the part of its memory that the payload index holds."""
         return self._payloads.memory_bytes()
 
+    def text_bytes(self) -> int:
+        """Return the part of its memory that the index of texts holds."""
+        return 0 if self._texts is None else self._texts.memory_bytes()
+
     def memory_bytes(self) -> int:
         """Return the memory it holds, reserved rows included; of vectors, as much as their pages may take."""
         vector_bytes: int = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
         columns: int = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
-        return vector_bytes + columns + self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes()
+        return vector_bytes + columns + self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes() + self.text_bytes()
+
+    def _append_payloads(self, payloads: Sequence[bytes | None]) -> None:
+        """Index payloads and their texts. Each payload is parsed once."""
+        if self._texts is None or self._texts_from is None:
+            self._payloads.append(payloads, len(payloads))
+            return
+        for start, end in groups_of([text or b"" for text in payloads], _TEXTS_BYTES):
+            here = payloads[start:end]
+            values = list(stored_values(here))
+            self._payloads.append(here, len(here), values)
+            self._texts.append(self._texts_from.indexed(values, give_way), len(here))
+
+    def _shown_texts(self) -> TextPart | None:
+        if self._texts is None or self._wanted_texts is None:
+            return None
+        part = self._texts.part()
+        return part if self._wanted_texts is self._texts_from else self._wanted_texts.usable_part(part)
 
     def _reserve(self, count: int, id_type: npt.DTypeLike) -> None:
         """Replace the arrays that are too short for `count` rows, and the array of ids when it needs another type."""

@@ -21,7 +21,7 @@ from shoal.core.index_spec import IndexSpec, parse_index
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
 from shoal.core.shard_calls import DEFAULT_RECALL
-from shoal.core.sizing import merge_bytes
+from shoal.core.sizing import merge_bytes, text_build_bytes
 from shoal.shard_worker.index.build import BuildJob, Source
 from shoal.shard_worker.index.growing import GrowingSegment
 from shoal.shard_worker.index.lookup import Positions, Rows
@@ -32,6 +32,8 @@ from shoal.shard_worker.logic.segments.segment_form import FLAT_ROWS, SealedForm
 from shoal.shard_worker.logic.segments.segment_plan import WORN_DIVISOR, BuildPlan, SegmentState, SegmentSummary
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.payload.sealed import SealedPayloads
+from shoal.shard_worker.text.field_texts import FieldTexts
+from shoal.shard_worker.text.part import TextPart
 
 Segment = GrowingSegment | SealedSegment
 
@@ -61,11 +63,21 @@ class IndexStats:
     memory_bytes: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TextsLacking:
+    """A sealed segment whose rows (n,), row numbers of the store, are to get an index of these text fields."""
+
+    name: str
+    rows: Rows
+    texts: FieldTexts
+
+
 class ReplicaIndex:
     """Segments of one replica.
 
     index: as in CollectionSpec; growing_rows: bound of the growing segment; flat_rows: see SealedForm; bounds: of the
-    index over payloads; recall: target of searches; maps_unused: see GrowingSegment.
+    index over payloads; texts: the text fields, None for none; recall: target of searches; maps_unused: see
+    GrowingSegment.
     """
 
     def __init__(
@@ -77,18 +89,19 @@ class ReplicaIndex:
         growing_rows: int = 10_000,
         flat_rows: int = FLAT_ROWS,
         bounds: PayloadBounds = DEFAULT_BOUNDS,
+        texts: FieldTexts | None = None,
         recall: float = DEFAULT_RECALL,
         maps_unused: bool = False,
     ) -> None:
         self._form = SealedForm(dim=dim, metric=metric, spec=parse_index(index, dim), flat_rows=flat_rows)
         self._capacity, self._bounds, self._maps_unused = growing_rows, bounds, maps_unused
-        self._recall = recall
+        self._texts, self._recall = texts, recall
         self._applied = 0
         self._job: BuildJob | None = None
         self._settled: tuple[Segment, ...] = ()
         """Frozen and sealed segments, oldest first."""
         self._growing = self._new_growing()
-        self._view = IndexView(seq=0, parts=())
+        self._view = IndexView(seq=0, parts=(), texts=texts)
 
     @property
     def dim(self) -> int:
@@ -150,7 +163,8 @@ class ReplicaIndex:
             raise Internal(f"cannot publish {seq}: record {self._applied} is applied")
         self._applied = seq
         segments = (*self._settled, self._growing)
-        self._view = IndexView(seq=seq, parts=tuple(segment.part() for segment in segments if len(segment)))
+        parts = tuple(segment.part() for segment in segments if len(segment))
+        self._view = IndexView(seq=seq, parts=parts, texts=self._texts)
 
     def freeze(self) -> None:
         """Close the growing segment, so that the next build takes it."""
@@ -167,19 +181,30 @@ class ReplicaIndex:
     # Opening
 
     def load_sealed(
-        self, *, name: str, paths: Mapping[str, Path], live_rows: Rows, ids: IdArray, payloads: Callable[[Rows], SealedPayloads]
+        self,
+        *,
+        name: str,
+        paths: Mapping[str, Path],
+        live_rows: Rows,
+        ids: IdArray,
+        payloads: Callable[[Rows], SealedPayloads],
+        texts: Callable[[Rows], TextPart | None] = lambda _: None,
     ) -> None:
         """Load a sealed segment from files, by suffix, whose hashes the caller has verified.
 
         live_rows: (m,) int64, all rows of the store, ascending; ids: (m,) their ids; payloads: returns the index over
-        the payloads of the segment's rows. Invisible until publish. Raises DataLoss when the files do not hold a
-        segment of this index, or when one of its rows is in another segment; then nothing has changed.
+        the payloads of the segment's rows; texts: returns the index of their texts, None if it is still to be made.
+        Invisible until publish. Raises DataLoss when the files do not hold a segment of this index, or when one of its
+        rows is in another segment; then nothing has changed.
         """
         segment = SealedSegment.load(paths, live_rows=live_rows, ids=ids, dim=self._form.dim, metric=self._form.metric, payloads=payloads)
         part = segment.part()
         twice = self._held(part.rows[part.deaths == ALIVE])
         if twice.any():
             raise DataLoss(f"segment {name!r} holds {np.count_nonzero(twice)} rows that another segment holds")
+        held_texts = texts(part.rows)
+        if held_texts is not None:
+            segment.hold_texts(held_texts)
         self._learn_kind(segment)
         self._settle(segment, name)
         self._settled = (*self._settled, segment)
@@ -218,6 +243,51 @@ class ReplicaIndex:
         saving = saving_for(self._view.points, self._form.dim, sealed + room_bytes, self._form.saving)
         self._form = replace(self._form, saving=saving)
 
+    # Texts
+
+    @property
+    def texts(self) -> FieldTexts | None:
+        """Return the text fields that are wanted."""
+        return self._texts
+
+    def choose_texts(self, texts: FieldTexts | None) -> None:
+        """Want these text fields from now on, None for none. Publishes.
+
+        New rows are indexed so at once. The growing segment is closed, and gets its index with its build. Sealed
+        segments that lack a field are told by `lacking_texts`. A field that is no longer wanted is not shown any more.
+        Raises Internal when records are unpublished.
+        """
+        self._check_quiet("choose texts")
+        if (texts and texts.fingerprint) == (self._texts and self._texts.fingerprint):
+            return
+        self._texts = texts
+        self.freeze()
+        self._growing = self._new_growing()
+        for segment in self._settled:
+            segment.want_texts(texts)
+        self.publish(self._applied)
+
+    def lacking_texts(self) -> tuple[TextsLacking, ...]:
+        """Return the sealed segments that lack an index of a text field that is wanted, the smallest first. From any
+        thread."""
+        texts = self._texts
+        if texts is None:
+            return ()
+        lacking = [segment for segment in self._settled if isinstance(segment, SealedSegment) and segment.lacks_texts()]
+        return tuple(TextsLacking(name=each.name, rows=each.part().rows, texts=texts) for each in sorted(lacking, key=len))
+
+    def hold_texts(self, name: str, texts: TextPart) -> bool:
+        """Let a sealed segment use this index of the texts of its rows; return False if there is no such segment.
+
+        Publishes. Raises Internal when it has another number of rows, or records are unpublished.
+        """
+        self._check_quiet("take texts")
+        found = [segment for segment in self._settled if isinstance(segment, SealedSegment) and segment.name == name]
+        for segment in found:
+            segment.hold_texts(texts)
+        self.publish(self._applied)
+        return bool(found)
+
     def waiting_reason(self) -> str:
         """Return why rows are still searched exactly although another index was chosen, as a text; else ""."""
         held = sum(len(segment) - segment.dead for segment in self._settled)
@@ -243,7 +313,8 @@ class ReplicaIndex:
         segments = (*self._settled, self._growing)
         held_rows = max(1, sum(len(segment) for segment in segments))
         payload_bytes = sum(segment.payload_bytes() for segment in segments) / held_rows
-        return merge_bytes(spec, self._form.dim, rows, payload_bytes)
+        text_bytes = sum(segment.text_bytes() for segment in segments)
+        return merge_bytes(spec, self._form.dim, rows, payload_bytes) + text_build_bytes(text_bytes)
 
     def begin_build(self, plan: BuildPlan) -> BuildJob:
         """Return a snapshot for a build.
@@ -267,6 +338,7 @@ class ReplicaIndex:
             form=self._form,
             base=_source(base, whole=True) if base else None,
             others=tuple(_source(known[key], whole=False) for key in plan.sources if key != plan.base),
+            texts=self._texts,
         )
         return self._job
 
@@ -358,7 +430,12 @@ class ReplicaIndex:
 
     def _new_growing(self) -> GrowingSegment:
         return GrowingSegment(
-            key=next(_keys), dim=self._form.dim, capacity=self._capacity, bounds=self._bounds, maps_unused=self._maps_unused
+            key=next(_keys),
+            dim=self._form.dim,
+            capacity=self._capacity,
+            bounds=self._bounds,
+            texts=self._texts,
+            maps_unused=self._maps_unused,
         )
 
     def _learn_kind(self, segment: SealedSegment) -> None:
@@ -369,6 +446,7 @@ class ReplicaIndex:
     def _settle(self, segment: SealedSegment, name: str) -> None:
         segment.key = next(_keys)
         segment.name = name
+        segment.want_texts(self._texts)
 
 
 def _fails(segment: Segment, form: SealedForm, recall: float) -> bool:

@@ -31,8 +31,11 @@ from shoal.shard_worker.index.tuning import Tuning, TuningSlot
 from shoal.shard_worker.index.view import ALIVE, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.sealed import SealedPayloads
+from shoal.shard_worker.text.field_texts import FieldTexts
+from shoal.shard_worker.text.part import TextPart
+from shoal.shard_worker.text.sealed import TextMerge
 
-INDEX_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX, PAYLOAD_SUFFIX = ".faiss", ".rows", ".vectors", ".payload"
+INDEX_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX, PAYLOAD_SUFFIX, TEXT_SUFFIX = ".faiss", ".rows", ".vectors", ".payload", ".text"
 
 Blocks = Callable[[], Iterable[Matrix]]
 """Returns all prepared vectors of a segment, in blocks (m, dim), at every call."""
@@ -47,7 +50,9 @@ class SealedSegment:
     """n rows, by position: index over their prepared vectors, rows (n,) int64, ids (n,), deaths (n,) int64, payloads.
 
     vectors: source of the vectors until they are mapped; not needed when `native` holds them. trained_rows: rows the
-    index was trained for, 0 when it was not trained. key and name: set by the ReplicaIndex that it is swapped into.
+    index was trained for, 0 when it was not trained. text_merge: index of their texts, not yet written; None: there is
+    none, or it is made from payloads. Once it is a file, `hold_texts` takes it. key and name: set by the ReplicaIndex
+    that it is swapped into.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class SealedSegment:
         payloads: SealedPayloads,
         vectors: Blocks,
         trained_rows: int = 0,
+        text_merge: TextMerge | None = None,
     ) -> None:
         self.key = 0
         self.name = ""
@@ -73,6 +79,10 @@ class SealedSegment:
         self._ids = ids
         self._deaths = deaths
         self._payloads = payloads
+        self._text_merge = text_merge
+        self._texts: TextPart | None = None
+        self._shown_texts: TextPart | None = None
+        self._wanted_texts: FieldTexts | None = None
         self._blocks = vectors
         self._lookup = RowLookup(rows)
         self._string_bytes = string_bytes(ids)
@@ -139,6 +149,11 @@ class SealedSegment:
         return len(self._rows)
 
     @property
+    def rows(self) -> Rows:
+        """Return its row numbers of the store, by position (n,)."""
+        return self._rows
+
+    @property
     def spec(self) -> IndexSpec:
         """Return the spec of its index."""
         return self._native.spec
@@ -156,6 +171,8 @@ class SealedSegment:
         writers = {INDEX_SUFFIX: self._native.write, ROWS_SUFFIX: self._write_rows, PAYLOAD_SUFFIX: self._payloads.write}
         if not self._native.holds_vectors:
             writers[VECTORS_SUFFIX] = self._write_vectors
+        if self._text_merge is not None:
+            writers[TEXT_SUFFIX] = self._text_merge.write
         return writers
 
     def map_vectors(self, path: Path) -> None:
@@ -167,6 +184,23 @@ class SealedSegment:
         if self._native.holds_vectors:
             raise Internal(f"a segment of {self.form} has no file of vectors")
         self._hold(map_vectors(path, rows=len(self._rows), dim=self._dim))
+
+    def hold_texts(self, texts: TextPart) -> None:
+        """Use this index of the texts of its rows from now on. Raises Internal when it has another number of rows."""
+        if len(texts) != len(self._rows):
+            raise Internal(f"segment {self.name!r} has {len(self._rows)} rows, the index of their texts {len(texts)}")
+        self._texts, self._text_merge = texts, None
+        self.want_texts(self._wanted_texts)
+
+    def want_texts(self, texts: FieldTexts | None) -> None:
+        """Show these text fields, as far as it has them."""
+        self._shown_texts = None if texts is None else texts.usable_part(self._texts)
+        self._wanted_texts, self._part = texts, None
+
+    def lacks_texts(self) -> bool:
+        """Return whether it has no index of a text field that is wanted."""
+        wanted, shown = self._wanted_texts, self._shown_texts
+        return wanted is not None and (shown is None or len(shown.fields) < len(wanted))
 
     def find(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Positions]:
         """Find rows as RowLookup.find does."""
@@ -207,6 +241,7 @@ class SealedSegment:
                 reach=self._reach,
                 native=None if self._native.spec == FLAT else self._native,
                 payloads=self._payloads,
+                texts=self._shown_texts,
                 tuning=self._tuning,
                 ties=self._ties,
             )
@@ -220,8 +255,12 @@ class SealedSegment:
         """Return the part of its memory that the payload index holds."""
         return self._payloads.memory_bytes()
 
+    def text_bytes(self) -> int:
+        """Return the size of the index of its texts, which is mapped: it is no part of its memory."""
+        return 0 if self._texts is None else self._texts.memory_bytes()
+
     def memory_bytes(self) -> int:
-        """Return the memory it holds: the index, columns, payloads; without the vectors it has mapped."""
+        """Return the memory it holds: the index, columns, payloads; without the vectors and texts it has mapped."""
         arrays = (self._squares, self._ids, self._rows, self._deaths)
         columns = sum(array.nbytes for array in arrays) + self._lookup.extra_bytes + self._string_bytes + self._ties.memory_bytes()
         return columns + self._native.memory_bytes() + self._payloads.memory_bytes()

@@ -10,7 +10,7 @@ part's arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import TuningSlot
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.payload.matched import PayloadPart
+from shoal.shard_worker.text.field_texts import FieldTexts
+from shoal.shard_worker.text.part import TextPart
 
 ALIVE = np.iinfo(np.int64).max
 """Death of a row that lives."""
@@ -38,8 +40,8 @@ class SegmentView:
     squares: (n,) float32 squared lengths of the vectors; ids: (n,); rows: (n,) int64 row numbers of the store; deaths:
     (n,) int64, written in place by the writer; dead: number of rows whose death is at or below the view's seq; reach:
     largest length of a vector; native: the FAISS index over exactly these rows, None where search is exact; payloads:
-    index over the rows' payloads; tuning: what is known of the recall of `native`; ties: what is known of rows that
-    tie.
+    index over the rows' payloads; texts: index over their texts, with those fields of the view that are ready here,
+    None if none is; tuning: what is known of the recall of `native`; ties: what is known of rows that tie.
     """
 
     key: int
@@ -55,6 +57,7 @@ class SegmentView:
     reach: float
     native: NativeIndex | None
     payloads: PayloadPart
+    texts: TextPart | None = None
     tuning: TuningSlot
     ties: Ties = field(default_factory=Ties)
 
@@ -71,17 +74,28 @@ class SegmentView:
 class IndexView:
     """All segments at sequence number `seq`: together they hold every point that lived then exactly once.
 
-    plans: what searches have worked out about this view, under keys of their own. It lives as long as the view.
+    texts: the text fields that are wanted, None without any; plans: what searches have worked out about this view,
+    under keys of their own. It lives as long as the view.
     """
 
     seq: int
     parts: tuple[SegmentView, ...]
+    texts: FieldTexts | None = None
     plans: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def points(self) -> int:
         """Return the number of points that the view sees."""
         return sum(part.live for part in self.parts)
+
+    def texts_ready(self, names: Iterable[str]) -> tuple[int, int]:
+        """Return how many parts have an index of all these text fields, and how many parts there are.
+
+        Unless both are equal, a search of these fields would miss rows: the index is still being made.
+        """
+        wanted = set(names)
+        ready = sum(1 for part in self.parts if not wanted or (part.texts is not None and wanted <= part.texts.fields.keys()))
+        return ready, len(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

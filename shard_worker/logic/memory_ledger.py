@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, open_store_bytes
+from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, open_store_bytes, text_build_bytes
 
 MESSAGE_COPIES = 3
 """Copies of the bytes of a write in memory until it is applied: as received, as logged, as decoded."""
@@ -22,12 +22,21 @@ TEXT_COPIES = 4
 sources."""
 
 
+INDEXED_TEXT_COPIES = 8
+"""Memory of the index of text fields as a multiple of the payloads' size: 1.6 to 2.7 for texts of some ten words, 4.3
+where no word comes twice. More (up to 12) where no pair of Chinese characters does, which no real text is like."""
+
+CUT_TEXT_COPIES = 30
+MOST_CUT_TEXT_BYTES = 16 * MIB
+"""Memory of words as they are cut from payloads, as a multiple of their size, and at most."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowingSize:
     """Size of the arrays of a growing segment.
 
     rows: that it holds; reserved: rows its arrays have room for; capacity: most rows that it takes; row_bytes: of one
-    row in all arrays; vector_bytes: the vector's part of row_bytes.
+    row in all arrays; vector_bytes: the vector's part of row_bytes; has_texts: whether it indexes text fields.
     """
 
     rows: int
@@ -35,6 +44,7 @@ class GrowingSize:
     capacity: int
     row_bytes: int
     vector_bytes: int
+    has_texts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +127,9 @@ def write_need(cost: ReplicaCost, pending: Pending) -> int:
         return 0
     growing = cost.growing
     arrays = growth_rows(growing, pending.points) * growing.row_bytes
-    return cost.waking + arrays + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * _texts(growing, pending)
+    texts = _texts(growing, pending)
+    indexed = INDEXED_TEXT_COPIES * texts + min(MOST_CUT_TEXT_BYTES, CUT_TEXT_COPIES * texts) if growing.has_texts else 0
+    return cost.waking + arrays + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * texts + indexed
 
 
 def growth_rows(growing: GrowingSize, points: int) -> int:
@@ -156,7 +168,9 @@ def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, poin
 
 def _build_growth(growing: GrowingSize, pending: Pending) -> int:
     """Return by how much these writes enlarge the next build of a replica: each row is copied twice, with links."""
-    return pending.points * (2 * growing.row_bytes + LINK_BYTES) + TEXT_COPIES * _texts(growing, pending)
+    texts = _texts(growing, pending)
+    merged = text_build_bytes(INDEXED_TEXT_COPIES * texts) if growing.has_texts else 0
+    return pending.points * (2 * growing.row_bytes + LINK_BYTES) + TEXT_COPIES * texts + merged
 
 
 def _texts(growing: GrowingSize, pending: Pending) -> int:

@@ -6,7 +6,8 @@ Owned by the writer thread. The parts that it returns do not change; any thread 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -40,15 +41,15 @@ class GrowingPayloads:
     def __len__(self) -> int:
         return self._rows
 
-    def append(self, payloads: Sequence[bytes | None], count: int) -> None:
+    def append(self, payloads: Sequence[bytes | None], count: int, values: Iterable[Any] | None = None) -> None:
         """Append `count` rows with their payloads: JSON objects (UTF-8), None for none. Writer thread only.
 
-        A payload that cannot be parsed is accepted: its row is unsure in every answer. Raises Internal when there are
-        not `count` payloads.
+        values: what stored_values gives for them, if the caller has it. A payload that cannot be parsed is accepted:
+        its row is unsure in every answer. Raises Internal when there are not `count` payloads.
         """
         if len(payloads) != count:
             raise Internal(f"{len(payloads)} payloads are given for {count} rows")
-        for text, value in zip(payloads, stored_values(payloads), strict=True):
+        for text, value in zip(payloads, stored_values(payloads) if values is None else values, strict=True):
             if text is not None:
                 self._tail.take(value, self._rows)
                 self._tail_json_bytes += len(text)

@@ -11,9 +11,10 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
-from shoal.shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment
+from shoal.shard_worker.index.sealed import TEXT_SUFFIX, VECTORS_SUFFIX, SealedSegment
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
@@ -37,16 +38,18 @@ from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.replica.opening import Opening
 from shoal.shard_worker.replica.reading import ReplicaReading
-from shoal.shard_worker.resources.allocator import give_back_free_memory
+from shoal.shard_worker.replica.segment_texts import SegmentTexts, never, segment_of
+from shoal.shard_worker.resources.allocator import freeing_for_good, give_back_free_memory
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, pin_snapshot
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
-from shoal.shard_worker.storage.store.mutation import DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
+from shoal.shard_worker.storage.store.mutation import ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.shard_worker.text.field_texts import texts_of
 from shoal.wire.point_bytes import points_from_bytes
-from shoal.wire.records import exact_delete_of_body, ids_of_body
+from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
 
 log = logging.getLogger("shoal.worker.engine")
 
@@ -108,6 +111,8 @@ class Engine:
         """The reads of the replica; call them from any thread."""
         self._folder, self._log, self._store, self._index = folder, log, store, index
         self._files = SegmentFiles(folder.segments_path)
+        self.texts = SegmentTexts(store, self._files, index)
+        """The text fields of the replica, see there."""
         self._settings = settings
         self._forgetting = Forgetting()
         self._decoded: dict[int, tuple[bytes, PointColumns]] = {}
@@ -142,6 +147,7 @@ class Engine:
             index=spec.index,
             growing_rows=settings.growing_rows,
             bounds=settings.payload_bounds,
+            texts=texts_of(spec.text),
             recall=spec.recall,
             maps_unused=settings.maps_unused,
         )
@@ -153,6 +159,7 @@ class Engine:
             engine._load()
         except BaseException:
             engine.close()
+            give_back_free_memory()
             raise
         return engine
 
@@ -242,9 +249,8 @@ class Engine:
         mutations = [self._mutation(record) for record in records]
         forgetting, self._forgetting = self._forgetting, Forgetting()
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
-        for mutation, change in zip(mutations, changes, strict=True):
-            if isinstance(mutation, PutRows):
-                columns = mutation.columns
+        for change in changes:
+            if (columns := change.written) is not None:
                 self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
             elif len(change.killed_rows):
                 self._index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
@@ -277,6 +283,8 @@ class Engine:
             case RecordKind.DELETE_ROWS:
                 ids, rows = exact_delete_of_body(record.body)
                 return DeleteRows(seq=record.seq, ids=ids, rows=rows, request=request)
+            case RecordKind.UPDATE:
+                return ChangeRows(seq=record.seq, update=update_of_body(record.body), request=request)
 
     def checkpoint_if_due(self) -> None:
         """Make the applied state durable and trim the log, if enough was written since the last checkpoint."""
@@ -327,14 +335,23 @@ class Engine:
 
     def close(self) -> None:
         """Make everything durable, close, and free the memory of the index. Call it after every read has ended."""
+        held_rows = bool(self._index.view().parts)
         try:
             self._log.close()
         finally:
             try:
-                self._store.close()
+                with freeing_for_good():
+                    self._free_all()
             finally:
-                self._settings.hot_filters.forget(self._index.close())
-                give_back_free_memory()
+                if held_rows:
+                    # Not for empty replicas: hundreds of them may close together, and there is nothing to give back.
+                    give_back_free_memory()
+
+    def _free_all(self) -> None:
+        try:
+            self._store.close()
+        finally:
+            self._settings.hot_filters.forget(self._index.close())
 
     # Building
 
@@ -376,15 +393,24 @@ class Engine:
         fault_point("build.begin")
         return self._index.begin_build(plan)
 
-    def write_segment(self, job: BuildJob, sealed: SealedSegment) -> WrittenSegment:
-        """Write the result of a build into durable files."""
+    def write_segment(self, job: BuildJob, sealed: SealedSegment, should_stop: Callable[[], bool] = never) -> WrittenSegment:
+        """Write the result of a build into durable files.
+
+        Texts that no source had are read from the store, which must be open then; raises TextsStopped there once
+        should_stop() is true.
+        """
         fault_point("build.built")
         name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
         if not sealed.rows_held:
             return WrittenSegment(name=name, entries=())
-        written = [self._files.write(name + suffix, write) for suffix, write in sealed.files().items()]
-        if VECTORS_SUFFIX in sealed.files():
+        writers = dict(sealed.files())
+        if job.texts is not None and TEXT_SUFFIX not in writers:
+            writers[TEXT_SUFFIX] = partial(self.texts.produce, rows=sealed.rows, texts=job.texts, should_stop=should_stop)
+        written = [self._files.write(name + suffix, write) for suffix, write in writers.items()]
+        if VECTORS_SUFFIX in writers:
             sealed.map_vectors(self._files.path(name + VECTORS_SUFFIX))
+        if job.texts is not None:
+            sealed.hold_texts(self.texts.read(name + TEXT_SUFFIX, job.texts))
         entries = tuple(
             SegmentEntry(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256, rows=sealed.rows_held, applied_seq=Seq(job.seq))
             for each in written
@@ -397,7 +423,7 @@ class Engine:
         `sweep` then deletes their files.
         """
         replaced = set(job.replaces)
-        gone = [entry.name for entry in self._store.segments() if Path(entry.name).stem in replaced]
+        gone = [entry.name for entry in self._store.segments() if segment_of(entry.name) in replaced]
         self._store.replace_segments(written.entries, gone)
         fault_point("swap.named")
         self._index.swap(job, sealed, written.name)
@@ -446,7 +472,14 @@ class Engine:
 
     def _load(self) -> None:
         began, shard = time.monotonic(), self._folder.ref.shard
-        opening = Opening(shard=shard, store=self._store, files=self._files, index=self._index, bounds=self._settings.payload_bounds)
+        opening = Opening(
+            shard=shard,
+            store=self._store,
+            files=self._files,
+            texts=self.texts,
+            index=self._index,
+            bounds=self._settings.payload_bounds,
+        )
         sealed, damaged = opening.load()
         if self._store.count() or self._store.wal_bytes:
             self.sweep()

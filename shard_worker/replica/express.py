@@ -57,7 +57,7 @@ def prepared_search(replicas: Sequence[Replica], call: ShardsSearch, queries: Ma
     terms = [replica.sure_term() for replica in replicas] if call.consistency is Consistency.PRIMARY else []
     if None in terms:
         return None
-    lone = _lone(views, call, queries, replicas[0].metric)
+    lone = _lone(views, call, queries, replicas[0].reading.metric)
     cost_us = _cost_us(replicas, views, call, queries, lone)
     return None if cost_us == math.inf else ReplicasSearch(replicas, views, terms, call, queries, lone, cost_us)
 
@@ -75,7 +75,7 @@ def _cost_us(
     stored = call.with_payload or call.with_vectors
     point_bytes = max([replica.point_bytes for replica in replicas]) if stored else 0.0
     if lone is None:
-        return estimated_views_us(views, call, queries, replicas[0].metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
+        return estimated_views_us(views, call, queries, replicas[0].reading.metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
     return lone.cost_us + lone.k * HIT_US + (stored_us(lone.k, point_bytes) if stored else 0.0)
 
 
@@ -141,7 +141,7 @@ class ReplicasSearch:
         call, stored = self.call, self.call.with_payload or self.call.with_vectors
         found = None if self.lone is None else self.lone.search(queries, with_rows=stored)
         if found is None:
-            metric = self.replicas[0].metric
+            metric = self.replicas[0].reading.metric
             try:
                 found = search_views(self.views, queries, call.groups, call.accuracy, call.radius, metric, turn)
             except ViewOutdated:

@@ -1,7 +1,8 @@
 """Fills the index of a replica that is being opened: sealed segments from their files, all other rows from the store.
 
 Files are checked by size and hash before they are parsed. A segment without its index, rows or vectors is built again
-from the store; a segment that lacks only its payload index gets a new one and keeps its graph.
+from the store; a segment that lacks only its payload index or the index of its texts gets a new one and keeps its
+graph. Text fields that were added or changed since are left to background work: until then no search sees them.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from shoal.core.errors import DataLoss
 from shoal.core.ids import ShardId
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.replica_index import ReplicaIndex
-from shoal.shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX
+from shoal.shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX, TEXT_SUFFIX
 from shoal.shard_worker.logic.read_pace import ReadPace
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.payload.sealed import SealedPayloads
+from shoal.shard_worker.replica.segment_texts import SegmentTexts, never, segment_of
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_reading import LiveRows
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.shard_worker.text.part import TextPart
+from shoal.shard_worker.text.text_file import read_texts
 
 log = logging.getLogger("shoal.worker.opening")
 
@@ -33,15 +37,25 @@ log = logging.getLogger("shoal.worker.opening")
 class Opening:
     """The opening of one replica. Call `load`, then `mend` once files without a name may be deleted."""
 
-    def __init__(self, *, shard: ShardId, store: PointsStore, files: SegmentFiles, index: ReplicaIndex, bounds: PayloadBounds) -> None:
+    def __init__(
+        self,
+        *,
+        shard: ShardId,
+        store: PointsStore,
+        files: SegmentFiles,
+        texts: SegmentTexts,
+        index: ReplicaIndex,
+        bounds: PayloadBounds,
+    ) -> None:
         self._shard, self._store, self._files, self._index, self._bounds = shard, store, files, index, bounds
+        self._texts = texts
         self._named: dict[str, dict[str, SegmentEntry]] = {}
         for entry in store.segments():
-            path = Path(entry.name)
-            self._named.setdefault(path.stem, {})[path.suffix] = entry
+            self._named.setdefault(segment_of(entry.name), {})[Path(entry.name).suffix] = entry
         self._gone: list[str] = []
         self._pace = ReadPace()
         self._made: dict[str, tuple[SealedPayloads, SegmentEntry]] = {}
+        self._damaged_texts: set[str] = set()
 
     def load(self) -> tuple[int, int]:
         """Fill the index, visible on return, and remove the names of damaged files from the store.
@@ -61,7 +75,9 @@ class Opening:
         return len(live.rows) - len(missing), len(damaged)
 
     def mend(self) -> None:
-        """Write the payload indexes that had to be made again. Call it after their damaged files are deleted."""
+        """Write the indexes of payloads and texts that had to be made again. Call it after their damaged files are
+        deleted."""
+        self._mend_texts()
         for name, (payloads, beside) in self._made.items():
             try:
                 written = self._files.write(name + PAYLOAD_SUFFIX, payloads.write)
@@ -77,7 +93,7 @@ class Opening:
     def _load_segment(self, name: str, live: LiveRows) -> bool:
         entries = self._named[name]
         intact = {suffix: self._files.path(entry.name) for suffix, entry in entries.items() if self._intact(entry)}
-        broken = set(entries) - set(intact) - {PAYLOAD_SUFFIX}
+        broken = set(entries) - set(intact) - {PAYLOAD_SUFFIX, TEXT_SUFFIX}
         if broken or not {INDEX_SUFFIX, ROWS_SUFFIX} <= set(intact):
             self._warn(name, f"{', '.join(sorted(broken)) or 'a part'} is missing or damaged", "rebuild")
             return False
@@ -88,12 +104,43 @@ class Opening:
                 live_rows=live.rows,
                 ids=live.ids,
                 payloads=lambda rows: self._payload_index(name, intact, rows, live),
+                texts=lambda rows: self._text_index(name, intact, rows),
             )
         except DataLoss as error:
             self._warn(name, error.message, "rebuild")
             self._made.pop(name, None)
+            self._damaged_texts.discard(name)
             return False
         return True
+
+    def _mend_texts(self) -> None:
+        for lacking in self._texts.lacking():
+            if lacking.name not in self._damaged_texts:
+                continue
+            try:
+                written = self._texts.write(lacking, never)
+            except StorageFailed as error:
+                # Background work tries it again. Until then no search sees the text fields of this replica.
+                self._warn(lacking.name, error.message, "index texts later")
+                continue
+            self._texts.swap(written)
+
+    def _text_index(self, name: str, intact: Mapping[str, Path], rows: Rows) -> TextPart | None:
+        entry, path = self._named[name].get(TEXT_SUFFIX), intact.get(TEXT_SUFFIX)
+        if entry is None:
+            return None
+        try:
+            if path is not None:
+                read = read_texts(path)
+                if len(read) == len(rows):
+                    return read
+            reason = f"{entry.name} is missing, damaged, or of another number of rows"
+        except DataLoss as error:
+            reason = error.message
+        self._warn(name, reason, "index texts anew")
+        self._gone.append(entry.name)
+        self._damaged_texts.add(name)
+        return None
 
     def _payload_index(self, name: str, intact: Mapping[str, Path], rows: Rows, live: LiveRows) -> SealedPayloads:
         path = intact.get(PAYLOAD_SUFFIX)

@@ -19,6 +19,7 @@ from shoal.core.collection import Metric
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId, Term
+from shoal.core.point_change import PointUpdate
 from shoal.core.points import IdArray, Matrix, StoredColumns, check_dim
 from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch
 from shoal.core.topk import HitColumns, concat_ids
@@ -29,6 +30,7 @@ from shoal.shard_worker.index.search.filtered_reading import count_view, ids_pag
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.search import SearchedView, estimated_search_us, search_view
 from shoal.shard_worker.index.view import IndexHits, IndexView
+from shoal.shard_worker.replica.foreseen import foreseen_bytes
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
 
@@ -178,6 +180,10 @@ class ReplicaReading:
     def get(self, call: ShardGet, turn: Turn = FREE) -> StoredColumns:
         """Return points by id."""
         return self._store.get(call.ids, with_vectors=call.with_vectors, with_payloads=call.with_payload, check=turn.check)
+
+    def foresee(self, update: PointUpdate, turn: Turn = FREE) -> int:
+        """Return the bytes of the points that an update would write now. Raises as foreseen_bytes."""
+        return foreseen_bytes(update, self.dim, lambda ids: self._store.get(ids, with_vectors=False, with_payloads=True), turn)
 
     def count(self) -> int:
         """Return the number of points."""

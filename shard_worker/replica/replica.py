@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
@@ -24,6 +24,7 @@ from shoal.core.shard_calls import (
     ReplicaStatus,
     SegmentCurve,
     ShardCount,
+    ShardDelete,
     ShardDeleteMatching,
     ShardFound,
     ShardGet,
@@ -33,7 +34,7 @@ from shoal.core.shard_calls import (
     ShardSearch,
     ShardStats,
     ShardTune,
-    ShardUpsert,
+    ShardUpdate,
     ShardWrite,
     WriteAck,
 )
@@ -50,9 +51,10 @@ from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, 
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
+from shoal.shard_worker.replica.figures import figures_of
 from shoal.shard_worker.replica.files import ReplicaFiles
 from shoal.shard_worker.replica.machine_time import MachineTime
-from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, Matching, check_search_call, is_large_read, reads_store, stored_us
+from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, check_search_call, is_large_read, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
@@ -68,6 +70,7 @@ from shoal.wire.records import exact_delete_body
 T = TypeVar("T")
 Ask = Callable[[IndexView, Turn], T | None]
 """Queries a view; returns None if a row that it found was replaced meanwhile."""
+Cost = Callable[[IndexView], float]
 
 DELETED_AT_ONCE = 50_000
 """Most points that one delete by filter removes; the caller asks again for the rest."""
@@ -135,7 +138,7 @@ class Replica:
         self.sample = self._tuner.offer
         self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
         self._tuner.after_measuring(self._sealing.kick)
-        self._sealing.kick()
+        self._sealing.begin(self._files)
 
     @property
     def behind(self) -> ReplicaId | None:
@@ -161,11 +164,6 @@ class Replica:
     def collection_name(self) -> str:
         """Return the name of its collection."""
         return self._spec.name
-
-    @property
-    def metric(self) -> Metric:
-        """Return the metric of its collection."""
-        return self._spec.metric
 
     @property
     def writes_pending(self) -> int:
@@ -219,13 +217,17 @@ class Replica:
         """See ShardService."""
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
+        deadline = Deadline.after(timeout_s, boot_s)
+        kind, body = await kind_and_body(call, self._spec.dim, self.pools)
+        written = await self._foreseen(call, deadline) if isinstance(call, ShardUpdate) else 0
         self._room.watch_memory()
         self._time.before_write()
-        kind, body = await kind_and_body(call, self._spec.dim, self.pools)
-        write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=timeout_s)
-        if not isinstance(call, ShardUpsert) or self._writer.machine.knows(call.request_id):
+        write = self._writer.write(request_id=call.request_id, kind=kind, body=body, timeout_s=deadline.left_s)
+        if isinstance(call, ShardDelete) or self._writer.machine.knows(call.request_id):
             # A known write is only answered, so it needs no room.
             return await write
+        if isinstance(call, ShardUpdate):
+            return await self._room.admit(write, len(call.ids), len(body) + written, refused=self._sealing.reclaim)
         with self._engine.decoded(body, call.points):
             return await self._room.admit(write, len(call.points), len(body), refused=self._sealing.reclaim)
 
@@ -301,14 +303,14 @@ class Replica:
         filter = call.filter
         if filter is None:
             return await self._read(call.terms, timeout_s, partial(self.reading.scroll, call), in_pool=True)
-        return await self._read_view(call.terms, timeout_s, lambda view, turn: self.reading.scroll_matching(view, call, filter, turn))
+        return await self.read_view(call.terms, timeout_s, lambda view, turn: self.reading.scroll_matching(view, call, filter, turn))
 
     async def count(self, call: ShardCount, timeout_s: float) -> int:
         """See ShardService."""
         filter = call.filter
         if filter is None:
             return await self._read(call.terms, timeout_s, lambda _: self.reading.count(), in_pool=False, stored=False)
-        return await self._read_view(call.terms, timeout_s, lambda view, turn: self.reading.count_matching(view, filter, turn))
+        return await self.read_view(call.terms, timeout_s, lambda view, turn: self.reading.count_matching(view, filter, turn))
 
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
@@ -328,11 +330,11 @@ class Replica:
         await self._sealing.optimize(timeout_s)
 
     def tell_spec(self, spec: CollectionSpec) -> None:
-        """Take the collection's changed specification: its index or its recall."""
+        """Take the collection's changed specification: its index, its recall or its text fields."""
         self._spec = spec
         self._engine.aim(spec.recall)
         self._tuner.aim(spec.recall)
-        self._sealing.tell_index(spec.index)
+        self._sealing.tell_spec(spec)
         self._memory.update(self._shard, self._engine.cost())
 
     async def stats(self) -> ShardStats:
@@ -341,21 +343,7 @@ class Replica:
 
     def stats_now(self) -> ShardStats:
         """Return its figures. May be called on any thread."""
-        machine, index = self._writer.machine, self._engine.index_stats()
-        return ShardStats(
-            shard=self._shard,
-            role=machine.role_name,
-            term=machine.known_term,
-            applied_seq=machine.applied_seq,
-            points=index.points,
-            growing_rows=index.growing_rows,
-            sealed_rows=index.sealed_rows,
-            segments=index.segments,
-            builds_pending=self._sealing.pending,
-            bytes=self._engine.size_bytes(),
-            memory_bytes=index.memory_bytes,
-            waiting=self._sealing.waiting,
-        )
+        return figures_of(self._shard, self._writer.machine, self._engine, self._sealing)
 
     def replication_now(self) -> tuple[int, int] | None:
         """Return the number of members in sync, and the records that the furthest behind lacks; None unless it leads.
@@ -390,16 +378,17 @@ class Replica:
         self._check_primary(terms, began)
         return result
 
-    async def _read_view(self, terms: ReadTerms, timeout_s: float, ask: Ask[T]) -> T:
+    async def read_view(
+        self, terms: ReadTerms, timeout_s: float, ask: Ask[T], cost_us: Cost = lambda _: math.inf, *, stored: bool = True
+    ) -> T:
+        """Return what `ask` finds in a view, under these terms. cost_us: estimated time; stored: it reads the store."""
         deadline = Deadline.after(timeout_s, boot_s)
         began = await self._wait_for(terms, deadline)
-        result = await self._undisturbed(ask, terms.caller, deadline, lambda _: math.inf)
+        result = await self._undisturbed(ask, terms.caller, deadline, cost_us, stored=stored)
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(
-        self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Callable[[IndexView], float], *, stored: bool = True
-    ) -> T:
+    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Cost, *, stored: bool = True) -> T:
         """Return the result of a view whose rows are still in the store.
 
         `ask` returns None if the writer replaced some of them during the read. stored: it reads the store.
@@ -418,6 +407,15 @@ class Replica:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result
 
+    async def _foreseen(self, call: ShardUpdate, deadline: Deadline) -> int:
+        """Return the bytes of points that an update would write now; 0 for one that was seen before, or is refused."""
+        machine = self._writer.machine
+        if served_term(machine) is None or machine.knows(call.request_id):
+            return 0
+        large = call.filter is not None or is_large_read(len(call.ids), self._room.point_bytes)
+        look = partial(self.reading.foresee, call.update)
+        return await self._read(ReadTerms(caller=call.request_id.client), deadline.left_s, look, in_pool=large)
+
     async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
         """Find the matching points, then write "delete these where they still are": points replaced in between stay.
 
@@ -427,11 +425,12 @@ class Replica:
         deadline = Deadline.after(timeout_s, boot_s)
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
-
-        def ask(view: IndexView, turn: Turn) -> Matching | None:
-            return self.reading.matching(view, call.filter, DELETED_AT_ONCE, turn)
-
-        found = await self._undisturbed(ask, call.request_id.client, deadline, lambda _: math.inf)
+        found = await self._undisturbed(
+            lambda view, turn: self.reading.matching(view, call.filter, DELETED_AT_ONCE, turn),
+            call.request_id.client,
+            deadline,
+            lambda _: math.inf,
+        )
         body = await self.pools.encode(partial(exact_delete_body, found.ids, found.rows))
         if self._serving() != began:
             raise Unavailable(f"shard {self._shard} began another term while the points were searched for", self._details(not_applied=True))

@@ -1,26 +1,52 @@
-"""Seals and merges the segments of one replica in the background, one build at a time in the worker's build thread."""
+"""Seals and merges the segments of one replica in the background, one build at a time in the worker's build thread.
+
+After an alteration of the text fields, it also gives sealed segments the indexes that they lack, one at a time and in
+turns with builds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from typing import ParamSpec, TypeVar
 
+from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable, to_keep
+from shoal.core.errors import (
+    DeadlineExceeded,
+    ErrorDetails,
+    Internal,
+    PreconditionFailed,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+    to_keep,
+)
 from shoal.core.ids import ShardId
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.build import BuildJob
+from shoal.shard_worker.index.replica_index import TextsLacking
+from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT, StorageBroke
-from shoal.shard_worker.replica.engine import Engine
+from shoal.shard_worker.replica.engine import Engine, WrittenSegment
+from shoal.shard_worker.replica.files import ReplicaFiles
+from shoal.shard_worker.replica.segment_texts import TextsStopped, WrittenTexts
 from shoal.shard_worker.replica.writer import Writer
+from shoal.shard_worker.resources.allocator import freeing_for_good
 from shoal.shard_worker.resources.memory import MEMORY_LIMIT, Claim, Shortage, WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
+from shoal.shard_worker.text.field_texts import texts_of
 from shoal.shard_worker.tuning.tuner import Tuner
 
 log = logging.getLogger("shoal.worker.sealing")
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 RETRY_S = 5.0
 """The pause after a failed build. Searches of its rows stay exact until then."""
@@ -29,7 +55,7 @@ RETRY_S = 5.0
 class Sealing:
     """Runs the background builds of one replica.
 
-    Call `kick` after rows were applied, and `close` before the writer is closed.
+    Call `begin` once, `kick` after rows were applied, and `close` before the writer is closed.
     """
 
     def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, tuner: Tuner) -> None:
@@ -41,6 +67,10 @@ class Sealing:
         self._everything = 0
         self._settled = ChangeSignal()
         self._building = False
+        self._texts_next = False
+        self._told_texts: CollectionSpec | None = None
+        self._choosing: asyncio.Task[None] | None = None
+        self._files: ReplicaFiles | None = None
         self._stop = asyncio.Event()
         self._failure: ShoalError | None = None
         self._no_space: str | None = None
@@ -48,22 +78,34 @@ class Sealing:
 
     @property
     def pending(self) -> int:
-        """Return the number of builds that run or are due."""
-        return int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
+        """Return the number of builds that run or are due, with the segments that lack the index of a text field."""
+        builds = int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
+        return builds + len(self._engine.texts.lacking()) + int(self._told_texts is not None)
 
     @property
     def waiting(self) -> str:
-        """Return why a due build does not begin, or why rows stay without the chosen index; "" if neither is so."""
-        return self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
+        """Return why a due build does not begin, why rows stay without the chosen index, or in how many segments the
+        text fields are indexed so far; "" if nothing of this is so."""
+        waiting = self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
+        return waiting or self._engine.texts.waiting()
+
+    def begin(self, files: ReplicaFiles) -> None:
+        """Begin to build. files: those of the replica, which are kept open where the store is read."""
+        self._files = files
+        self.kick()
 
     def kick(self) -> None:
         """Wake the task that looks for the next build."""
         self._wake.set()
 
-    def tell_index(self, index: str) -> None:
-        """Take the collection's new index. Segments with another index are built again."""
-        self._engine.choose_index(index)
+    def tell_spec(self, spec: CollectionSpec) -> None:
+        """Take the collection's new index and text fields. Segments that have others are built again, or get their
+        texts."""
+        self._engine.choose_index(spec.index)
         self._shortage = ""
+        self._told_texts = spec
+        if self._choosing is None or self._choosing.done():
+            self._choosing = asyncio.create_task(self._choose_texts())
         self._wake.set()
 
     def reclaim(self) -> None:
@@ -111,6 +153,8 @@ class Sealing:
         self._stop.set()
         self._wake.set()
         await self._running
+        if self._choosing is not None:
+            await self._choosing
 
     def _check_space(self) -> None:
         if self._no_space is not None:
@@ -144,19 +188,38 @@ class Sealing:
         finally:
             self._settled.notify()
 
+    async def _choose_texts(self) -> None:
+        """Let the engine index the text fields of the last spec that was told."""
+        try:
+            while (spec := self._told_texts) is not None:
+                # In a thread: the tables and dictionaries of the first analyzer take a while.
+                texts = await asyncio.to_thread(texts_of, spec.text)
+                await self._writer.between_writes(partial(self._engine.texts.choose, texts))
+                if self._told_texts is spec:
+                    self._told_texts = None
+        except ShoalError as error:
+            # The replica closes or has failed. It takes the text fields when it is opened again.
+            self._told_texts = None
+            log.warning(event("text_fields_not_taken", shard=self._shard, reason=error.message))
+        self._wake.set()
+
     async def _give_back_growing(self) -> None:
         if self._reclaiming and not self._stop.is_set() and self._writer.failure is None:
             self._reclaiming = False
             await self._writer.between_writes(self._engine.freeze_worn)
 
     async def _build_next(self) -> bool:
-        """Do one build. Return whether to look for another one at once."""
-        if (
-            self._no_space is not None
-            or self._writer.failure is not None
-            or self._engine.next_build(everything=self._everything > 0) is None
-        ):
+        """Do one build, or make the texts of one segment. Return whether to look for more work at once."""
+        if self._no_space is not None or self._writer.failure is not None:
             return False
+        due = self._engine.next_build(everything=self._everything > 0) is not None
+        lacking = self._engine.texts.lacking()
+        if lacking and (self._texts_next or not due):
+            self._texts_next = False
+            return await self._make_texts(lacking[0])
+        if not due:
+            return False
+        self._texts_next = True
         self._building = True
         try:
             async with self._pools.build_turn(self._stop) as taken:
@@ -179,6 +242,9 @@ class Sealing:
             with self._claim(job):
                 if await self._finish(job):
                     outcome = "done"
+                    with freeing_for_good():
+                        # The last reference to the segments that were replaced, unless a search still reads them.
+                        job = None
                     return True
         except ShoalError as error:
             outcome = "failed"
@@ -189,7 +255,7 @@ class Sealing:
             self._fail(Unavailable(f"building an index of shard {self._shard} failed: {type(error).__name__}: {error}"))
         finally:
             self._pools.builds_running -= 1
-            if job is not None or outcome == "failed":
+            if job is not None or outcome != "stopped":
                 self._pools.built(outcome, boot_s() - began)
         if job is not None and not self._stop.is_set():
             await self._abandon(job)
@@ -203,7 +269,10 @@ class Sealing:
 
     def _claim(self, job: BuildJob) -> Claim:
         """Reserve memory for the build. Raises ResourceExhausted if there is not enough."""
-        claim = self._memory.reserve_build(self._shard, self._engine.build_bytes(job))
+        return self._reserved(self._engine.build_bytes(job))
+
+    def _reserved(self, need_bytes: int) -> Claim:
+        claim = self._memory.reserve_build(self._shard, need_bytes)
         if isinstance(claim, Shortage):
             self._shortage = claim.reason
             raise ResourceExhausted(claim.reason, ErrorDetails(shard=str(self._shard), limit=MEMORY_LIMIT))
@@ -223,7 +292,7 @@ class Sealing:
         if sealed is None:
             return False
         self._check_space()
-        written = await self._pools.build(lambda: self._engine.write_segment(job, sealed), self._stop)
+        written = await self._write(job, sealed)
         if written is None:
             return False
         self._check_space()
@@ -236,6 +305,53 @@ class Sealing:
         self._memory.update(self._shard, self._engine.cost())
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
         return True
+
+    async def _write(self, job: BuildJob, sealed: SealedSegment) -> WrittenSegment | None:
+        """Write the files of a built segment; return None if that was stopped. Texts may have to be read from the
+        store."""
+
+        if job.texts is None:
+            return await self._pools.build(lambda: self._engine.write_segment(job, sealed), self._stop)
+
+        async def write() -> WrittenSegment | None:
+            return await self._pools.build(lambda: _unless_stopped(self._engine.write_segment, job, sealed, self._stopping), self._stop)
+
+        return await self._during(write)
+
+    async def _make_texts(self, lacking: TextsLacking) -> bool:
+        """Make the index of the texts of a sealed segment, and let searches see it. Return whether this was done."""
+        began = boot_s()
+        try:
+            async with self._pools.build_turn(self._stop) as taken:
+                written = await self._texts_written(lacking) if taken else None
+                if written is None:
+                    return False
+                await self._writer.between_writes(partial(self._engine.texts.swap, written))
+        except ShoalError as error:
+            self._fail(error)
+            return False
+        except Exception as error:
+            log.exception(event("texts_failed", shard=self._shard))
+            self._fail(Unavailable(f"indexing texts of shard {self._shard} failed: {type(error).__name__}: {error}"))
+            return False
+        fields = ",".join(lacking.texts.names)
+        log.info(event("texts_indexed", shard=self._shard, rows=len(lacking.rows), fields=fields, seconds=f"{boot_s() - began:.2f}"))
+        await self._sweep()
+        self._settled.notify()
+        return True
+
+    async def _texts_written(self, lacking: TextsLacking) -> WrittenTexts | None:
+        async def write() -> WrittenTexts | None:
+            return await self._pools.build(lambda: _unless_stopped(self._engine.texts.write, lacking, self._stopping), self._stop)
+
+        with self._reserved(self._engine.texts.build_bytes(lacking)):
+            return await self._during(write)
+
+    async def _during(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of `work`, during which the store can be read."""
+        if self._files is None:
+            raise Internal(f"builds of shard {self._shard} have not begun")
+        return await self._files.during(work)
 
     def _stopping(self) -> bool:
         """Return whether a running build must end. Called from any thread."""
@@ -259,3 +375,11 @@ class Sealing:
         log.warning(event("build_failed", shard=self._shard, reason=error.message))
         self._failure = to_keep(error)
         asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+
+
+def _unless_stopped(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Return the result of `work`, None if it was stopped while it read texts."""
+    try:
+        return work(*args, **kwargs)
+    except TextsStopped:
+        return None

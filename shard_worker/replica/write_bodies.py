@@ -5,19 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.point_change import CHANGED_PAYLOADS, UpdateVectors, check_update
 from shoal.core.points import check_dim, check_finite, check_ids, check_unique
-from shoal.core.shard_calls import ShardDelete, ShardUpsert
+from shoal.core.shard_calls import ShardDelete, ShardUpdate, ShardUpsert
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.resources.pools import Pools
 from shoal.wire.point_bytes import points_to_bytes
-from shoal.wire.records import delete_body
+from shoal.wire.records import delete_body, update_body
 
 LARGE_BODY_BYTES = 256 * 1024
 """Points that are not encoded yet and have more bytes of vectors are encoded in a pool, not on the event loop."""
 
 
-async def kind_and_body(call: ShardUpsert | ShardDelete, dim: int, pools: Pools) -> tuple[RecordKind, bytes]:
-    """Return the kind and the body of a write's record. Points that came as bytes keep these bytes.
+async def kind_and_body(call: ShardUpsert | ShardDelete | ShardUpdate, dim: int, pools: Pools) -> tuple[RecordKind, bytes]:
+    """Return the kind and the body of a write's record. Points and updates that came as bytes keep them.
 
     Raises InvalidArgument for a write that no replica could apply.
     """
@@ -31,3 +32,15 @@ async def kind_and_body(call: ShardUpsert | ShardDelete, dim: int, pools: Pools)
             return RecordKind.UPSERT, await pools.encode(partial(points_to_bytes, points)) if large else points_to_bytes(points)
         case ShardDelete(ids=ids):
             return RecordKind.DELETE, delete_body(ids)
+        case ShardUpdate(encoded=encoded):
+            check_update(call.update, dim, CHANGED_PAYLOADS)
+            if encoded is None:
+                encode = partial(update_body, call.update)
+                encoded = await pools.encode(encode) if _is_large(call) else encode()
+            return RecordKind.UPDATE, encoded
+
+
+def _is_large(update: ShardUpdate) -> bool:
+    """Return whether an update takes long to encode: it has large vectors, or a filter."""
+    vectors = update.change.vectors.nbytes if isinstance(update.change, UpdateVectors) else 0
+    return vectors > LARGE_BODY_BYTES or update.filter is not None

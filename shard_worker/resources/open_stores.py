@@ -3,6 +3,10 @@
 A replica's files are opened on use. They are closed after some time without use, or earlier when others need them: at
 most so many replicas have them open as the limit of the process allows, so the worker never runs out of files. While
 all open ones are in use, others wait, first come, first served. Used on the event loop.
+
+A worker that starts, or creates many shards, opens one replica after the other, and most of them are not used then. So
+only some replicas are fresh at once: open since they were opened for the first time. The next one makes the least
+recently used one of them rest, which it does once.
 """
 
 from __future__ import annotations
@@ -29,6 +33,15 @@ LOOK_S = 1.0
 RESTS_AT_ONCE = 4
 """Stores without use that are closed at the same time: there is no hurry, and each may need some flushes."""
 
+FRESH_AT_ONCE = 256
+"""Most replicas that are fresh. One has six files open."""
+
+FRESH_RESTS_AT_ONCE = 16
+"""Fresh ones that are closed at the same time, when another one waits: they wait for the same flushes of the disk."""
+
+FRESH_WAITS = 5
+"""After so many looks a fresh one does not wait for others any more: they are in use for long."""
+
 Rest = Callable[[], Awaitable[bool]]
 """Closes the files of a replica that nobody uses. Returns whether they are closed."""
 
@@ -42,7 +55,8 @@ class _FilesState(Enum):
 class StoreUse:
     """The use of one replica's files: `async with` it around each use. Uses of one replica may overlap.
 
-    Inside, the replica is not told to close its files. It opens them itself.
+    Inside, the replica is not told to close its files. It opens them itself. fresh: whether they have not been closed
+    yet, nor refused it twice.
     """
 
     def __init__(self, stores: OpenStores) -> None:
@@ -50,6 +64,7 @@ class StoreUse:
         self._state = _FilesState.AT_REST
         self._rest: Rest | None = None
         self.users = 0
+        self.fresh = True
         self.used_s = self.refused_s = -math.inf
 
     @property
@@ -107,10 +122,17 @@ class OpenStores:
     """The open stores of one worker. `run` closes those without use."""
 
     def __init__(
-        self, *, most: int, idle_s: float, pressed: Callable[[], bool] = lambda: False, clock: Callable[[], float] = boot_s
+        self,
+        *,
+        most: int,
+        idle_s: float,
+        pressed: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = boot_s,
+        most_fresh: int = FRESH_AT_ONCE,
     ) -> None:
         """most: replicas that may have their files open; pressed: returns whether memory is short."""
         self._most, self._idle_s, self._pressed, self._clock = most, idle_s, pressed, clock
+        self._most_fresh, self._fresh = most_fresh, 0
         self._open: set[StoreUse] = set()
         # Those of them that nobody uses and that are not being closed, the least recently used first.
         self._unused: OrderedDict[StoreUse, None] = OrderedDict()
@@ -140,12 +162,17 @@ class OpenStores:
         """Wait until the files may be opened."""
         queued = self._waiting.setdefault(use, _Queued())
         queued.tasks += 1
+        looks = 0
         try:
             self._admit()
             while not use.is_open:
                 heard = queued.signal.count
                 self._look()
-                await queued.signal.wait(heard, LOOK_S)
+                if not await queued.signal.wait(heard, LOOK_S):
+                    looks += 1
+                    if looks == FRESH_WAITS:
+                        self._ripen(use)
+                        self._admit()
         finally:
             queued.tasks -= 1
             if not queued.tasks and self._waiting.get(use) is queued:
@@ -154,15 +181,23 @@ class OpenStores:
                 self._admit()
 
     def _admit(self) -> None:
-        """Let those that wait open their files, the first first, as far as there is room."""
-        while self._waiting:
-            first = next(iter(self._waiting))
-            if not first.is_open:
-                if first.resting or len(self._open) >= self._most:
-                    return
-                first._state = _FilesState.OPEN
-                self._open.add(first)
-            self._tell_open(first)
+        """Let those that wait open their files, the first first, as far as there is room.
+
+        A fresh one waits for other fresh ones, and holds up nobody else.
+        """
+        admitted: list[StoreUse] = []
+        for each in self._waiting:
+            if not each.is_open:
+                if each.fresh and self._fresh >= self._most_fresh:
+                    continue
+                if each.resting or len(self._open) >= self._most:
+                    break
+                each._state = _FilesState.OPEN
+                self._open.add(each)
+                self._fresh += each.fresh
+            admitted.append(each)
+        for each in admitted:
+            self._tell_open(each)
 
     def _tell_open(self, use: StoreUse) -> None:
         queued = self._waiting.pop(use, None)
@@ -174,7 +209,14 @@ class OpenStores:
         short = len(self._waiting) - len(self._resting) if len(self._open) >= self._most else 0
         wanted = max(0, short)
         most = max(wanted, RESTS_AT_ONCE - len(self._resting))
-        for use in stores_to_rest(self._unused, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=most):
+        self._let_rest(stores_to_rest(self._unused, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=most))
+        if self._waiting and self._fresh >= self._most_fresh:
+            wanted = max(0, min(FRESH_RESTS_AT_ONCE, (self._most_fresh + 3) // 4) - len(self._resting))
+            fresh = (each for each in self._unused if each.fresh)
+            self._let_rest(stores_to_rest(fresh, now_s=self._clock(), idle_s=idle_s, wanted=wanted, most=wanted))
+
+    def _let_rest(self, uses: list[StoreUse]) -> None:
+        for use in uses:
             if use._rest is not None:
                 use._state = _FilesState.RESTING
                 del self._unused[use]
@@ -190,6 +232,9 @@ class OpenStores:
             log.exception(event("store_not_closed"))
         if use not in self._open:
             return
+        if closed or use.refused_s > -math.inf:
+            # One that refuses for the first time has just begun a write. One that refuses again may do so for long.
+            self._ripen(use)
         if closed:
             use._state = _FilesState.AT_REST
             self._open.discard(use)
@@ -223,7 +268,13 @@ class OpenStores:
             if self._waiting:
                 self._look()
 
+    def _ripen(self, use: StoreUse) -> None:
+        """Let a store count as fresh no longer."""
+        self._fresh -= use.fresh and use in self._open
+        use.fresh = False
+
     def _gone(self, use: StoreUse) -> None:
+        self._ripen(use)
         use._state = _FilesState.AT_REST
         self._open.discard(use)
         self._unused.pop(use, None)

@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 from shoal.core.deadline import Deadline
 from shoal.core.turns import Asker, Turn
 from shoal.runtime.fair_pool import FairPool
+from shoal.runtime.handed_over import HandedOver
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
 from shoal.shard_worker.index.search.sketches import Chore
+from shoal.shard_worker.resources.allocator import give_back_own_heap
 from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
 from shoal.shard_worker.resources.rounds import BackgroundRounds
 from shoal.shard_worker.resources.ticks import Ticks
@@ -87,7 +89,12 @@ class Pools:
 
     async def encode(self, work: Callable[[], T]) -> T:
         """Turn a large write into bytes, in a thread of its own: long searches must not delay writes."""
-        return await asyncio.get_running_loop().run_in_executor(self._encodes, work)
+        call = HandedOver(work)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._encodes, call)
+            return call.outcome()
+        finally:
+            call.forget()
 
     @asynccontextmanager
     async def build_turn(self, withdrawn: asyncio.Event) -> AsyncIterator[bool]:
@@ -143,20 +150,22 @@ class Pools:
             log.exception(event("chore_failed"))
 
     async def _run_unless(self, pool: ThreadPoolExecutor, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
-        future = pool.submit(work)
-        result = asyncio.wrap_future(future)
+        call = HandedOver(work)
+        future = pool.submit(_made, call)
+        ended = asyncio.wrap_future(future)
         withdrawal = asyncio.create_task(withdrawn.wait())
-        either: set[asyncio.Future[Any]] = {result, withdrawal}
+        either: set[asyncio.Future[Any]] = {ended, withdrawal}
+        # The caller's own reference, or an error that refers to this frame, would keep the data of the work alive.
+        del work
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not result.done() and future.cancel():
+            if not ended.done() and future.cancel():
                 return None
-            return await result
+            await ended
+            return call.outcome()
         finally:
             withdrawal.cancel()
-            # An error of the build refers to this frame, and this frame to the build: the cycle would keep all its data
-            # alive.
-            del future, result, either, work
+            call.forget()
 
     def close(self) -> None:
         """Stop builds and end the threads."""
@@ -171,3 +180,9 @@ class Pools:
 
     def _begin_builds(self) -> None:
         build_thread_init(threads=self._build_threads)
+
+
+def _made(call: HandedOver[Any]) -> None:
+    """Make the call, and keep none of the memory that it worked in."""
+    call()
+    give_back_own_heap()

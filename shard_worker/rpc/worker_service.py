@@ -6,17 +6,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from shoal.core.errors import ShoalError
+from shoal.core.express import ExpressService, PreparedSearch
 from shoal.core.shard_calls import ShardService
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker, Turn
-from shoal.runtime.calls import CallContext, UnaryCall, calls_of
+from shoal.runtime.calls import CallContext, Later, UnaryCall, calls_of
 from shoal.runtime.fair_pool import FairPool
-from shoal.wire import recall, searches
+from shoal.shard_worker.hosting.shards_search import ON_LOOP_US, deadline_of
+from shoal.wire import recall, searches, text_calls
 from shoal.wire import shard_calls as wire
 from shoal.wire.filters import has_long_filters
+from shoal.wire.search_bytes import bytes_of_hits
+from shoal.wire.search_forms import ShardsForm, ShardsSearchForms
 from shoal.wire.services import WORKER
+from shoal.wire.shards_search_bytes import message_of_request
 
 DEFAULT_TIMEOUT_S = 60.0
+
+AT_ONCE_BYTES = 64 * 1024
+"""A search of several shards with more bytes is not read on the event loop."""
 
 T = TypeVar("T")
 
@@ -27,6 +36,8 @@ class WorkerServicer:
     def __init__(self, host: ShardService, conversions: FairPool) -> None:
         """conversions: decodes requests with long filters and encodes large answers, off the event loop."""
         self._host, self._conversions = host, conversions
+        self._express = host if isinstance(host, ExpressService) else None
+        self._forms = ShardsSearchForms(AT_ONCE_BYTES)
 
     async def Write(self, request: Any, context: CallContext) -> Any:
         """Upsert points, or delete them by id or by filter."""
@@ -49,6 +60,64 @@ class WorkerServicer:
         asker, deadline = Asker(caller=caller), self._conversions.deadline(_timeout_s(context))
         many = len(found.hits) > MANY_HITS
         return await self._conversions.aside(lambda _: searches.shards_found_to_message(call, found), asker, deadline, long=many)
+
+    def search_shards_at_once(self, request: bytes, context: CallContext) -> bytes | Later | None:
+        """Return the answer of a search that all its shards can answer now and shortly, or the work of a longer one;
+        None for every other request, and for one with a fault: `SearchShards` answers these.
+        """
+        asked = None if self._express is None or _timeout_s(context) <= 0 else self._forms.read(request)
+        if asked is None or self._express is None:
+            return None
+        form, queries = asked
+        search = self._express.ready(form.call, queries)
+        if search is None:
+            return None
+        if search.cost_us > ON_LOOP_US:
+            return partial(self._search_in_pool, search, form, request, context)
+        try:
+            hits = search.run()
+        except ShoalError:
+            return None
+        return None if hits is None else bytes_of_hits(hits) + form.answered
+
+    async def _search_in_pool(self, search: PreparedSearch, form: ShardsForm, request: bytes, context: CallContext) -> bytes:
+        deadline = deadline_of(_timeout_s(context))
+        try:
+            hits = await search.run_in_pool(deadline)
+        except ShoalError:
+            hits = None
+        if hits is None:
+            # Each replica says what is wrong when it is searched alone.
+            answer: bytes = (await self.SearchShards(message_of_request(request), context)).SerializeToString()
+            return answer
+        asker, many = Asker(caller=form.call.caller), len(hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: bytes_of_hits(hits) + form.answered, asker, deadline, long=many)
+
+    async def TextStats(self, request: Any, context: CallContext) -> Any:
+        """Count the words of text queries."""
+        caller = request.shards.caller
+        many = len(request.queries) > text_calls.MANY_WORDS
+        call = await self._read(lambda _: text_calls.stats_from_message(request), request, caller, context, long=many)
+        found = await self._host.text_stats(call, _timeout_s(context))
+        asker, deadline = Asker(caller=caller), self._conversions.deadline(_timeout_s(context))
+        many = len(found.statistics.holding) > text_calls.MANY_WORDS
+        return await self._conversions.aside(lambda _: text_calls.stats_found_to_message(found), asker, deadline, long=many)
+
+    async def TextSearch(self, request: Any, context: CallContext) -> Any:
+        """Return the best k points for each text query."""
+        caller = request.shards.caller
+        read = partial(text_calls.text_search_from_message, request)
+        many = max(len(request.queries), len(request.statistics.words)) > text_calls.MANY_WORDS
+        call = await self._read(read, request, caller, context, long=many)
+        found = await self._host.text_search(call, _timeout_s(context))
+        asker, deadline = Asker(caller=caller), self._conversions.deadline(_timeout_s(context))
+        many = len(found.hits) > MANY_HITS
+        return await self._conversions.aside(lambda _: text_calls.text_found_to_message(found), asker, deadline, long=many)
+
+    async def TextMarks(self, request: Any, context: CallContext) -> Any:
+        """Tell where the words of a text query are in the texts of points."""
+        marks = await self._host.text_marks(text_calls.marks_call_from_message(request), _timeout_s(context))
+        return text_calls.marks_found_to_message(marks)
 
     async def Get(self, request: Any, context: CallContext) -> Any:
         """Return points by id."""
@@ -89,12 +158,12 @@ class WorkerServicer:
 
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
-        return calls_of(WORKER, self)
+        return calls_of(WORKER, self, at_once={"SearchShards": self.search_shards_at_once})
 
-    async def _read(self, read: Callable[[Turn], T], request: Any, caller: str, context: CallContext) -> T:
-        """Return the call that a request contains."""
+    async def _read(self, read: Callable[[Turn], T], request: Any, caller: str, context: CallContext, *, long: bool = False) -> T:
+        """Return the call that a request contains. long: it takes long to read, whatever its filters."""
         deadline = self._conversions.deadline(_timeout_s(context))
-        return await self._conversions.aside(read, Asker(caller=caller), deadline, long=has_long_filters(request))
+        return await self._conversions.aside(read, Asker(caller=caller), deadline, long=long or has_long_filters(request))
 
 
 def _timeout_s(context: CallContext) -> float:

@@ -20,13 +20,10 @@ from shoal.shard_worker.logic.tuning.plan import rest_s
 from shoal.shard_worker.tuning.calibrate import calibrate, shape_of
 from shoal.shard_worker.tuning.truth import QuerySample
 
-SAMPLE = 256
-"""Queries of one measurement. More would improve the bound by less than a step of the grid."""
-
 BRIEF_SAMPLE = 128
 """Queries of each kind in a brief measurement: before a segment is swapped in, or when it is urgent.
 
-The segment is measured again with SAMPLE queries when there is time.
+The segment is measured again with MEASURED_QUERIES when there is time.
 """
 
 GUARDS = 128

@@ -48,8 +48,6 @@ class QueryReservoir:
         self._seen = 0
         self._skip = 0
         self._held = 0
-        self._random = np.random.default_rng(seed)
-        self._queries: Matrix = np.empty((self.capacity, dim), dtype=np.float32)
         self._dim, self._seed = dim, seed
 
     def __len__(self) -> int:
@@ -82,7 +80,7 @@ class QueryReservoir:
 
     def to_bytes(self) -> bytes:
         """Return the whole state, for restore."""
-        head = np.array([self._queries.shape[1], self._held, self.taken, self._seen], dtype=_NUMBERS)
+        head = np.array([self._dim, self._held, self.taken, self._seen], dtype=_NUMBERS)
         return head.tobytes() + self._queries[: self._held].astype(_FLOATS).tobytes()
 
     def restore(self, data: bytes) -> None:
@@ -94,7 +92,7 @@ class QueryReservoir:
         if len(data) < size:
             raise DataLoss(f"a query sample of {len(data)} bytes is too short")
         dim, held, taken, seen = np.frombuffer(data[:size], dtype=_NUMBERS).tolist()
-        if dim != self._queries.shape[1] or not 0 <= held <= taken <= seen or len(data) != size + held * dim * _FLOATS.itemsize:
+        if dim != self._dim or not 0 <= held <= taken <= seen or len(data) != size + held * dim * _FLOATS.itemsize:
             raise DataLoss(f"a query sample of {len(data)} bytes says it holds {held} queries of dimension {dim}")
         queries = np.frombuffer(data[size:], dtype=_FLOATS).reshape(held, dim)
         if not np.isfinite(queries).all():
@@ -102,6 +100,17 @@ class QueryReservoir:
         self._held = min(held, self.capacity)
         self._queries[: self._held] = queries[: self._held]
         self.taken, self._seen, self._skip = taken, seen, self._next_skip(seen)
+
+    # Made when the first query comes: most replicas of a worker may never be searched.
+
+    @cached_property
+    def _random(self) -> np.random.Generator:
+        return np.random.default_rng(self._seed)
+
+    @cached_property
+    def _queries(self) -> Matrix:
+        queries: Matrix = np.empty((self.capacity, self._dim), dtype=np.float32)
+        return queries
 
     @cached_property
     def _directions(self) -> Matrix:
@@ -183,6 +192,12 @@ class QueryKinds:
         if with_latest:
             for query in self._latest:
                 self._kinds[-1].offer(query[None, :])
+
+    def clear(self) -> None:
+        """Forget all queries, and free their memory."""
+        self._everything = QueryReservoir(dim=self._dim, seed=self._seed, capacity=1)
+        self._kinds, self._given = [], None
+        self._latest.clear()
 
     def sample(self, most: int, random: np.random.Generator) -> list[Matrix]:
         """Return at most `most` of all queries, and of each kind that has enough queries, (m, dim) each."""

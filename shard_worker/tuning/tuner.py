@@ -33,13 +33,14 @@ from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
-from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, Due, Measurable, Standing, due, due_later_s, may_begin
+from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, MEASURED_QUERIES, Due, Measurable, Standing, due, due_later_s, may_begin
 from shoal.shard_worker.logic.tuning.query_drift import misses
 from shoal.shard_worker.logic.tuning.recall_bounds import reaches
+from shoal.shard_worker.resources.allocator import give_back_free_memory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.resources.rounds import Rest, RoundLane, Work
 from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
-from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, SAMPLE, Measurement, Rests
+from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, Measurement, Rests
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
 from shoal.shard_worker.tuning.recall_probe import ProbedReads, Prober, check_call
 
@@ -158,6 +159,8 @@ class Tuner:
         if self._unsaved or self._queries.heard != self._saved:
             await self._load()
             await self._save()
+        # Free them now: the engine, which closes later, gives back what is free then.
+        self._queries.clear()
 
     async def measure_new(self, part: SegmentView, name: str, build_s: float) -> None:
         """Measure a segment that is about to be swapped in as `name`, so that its first search can use the index.
@@ -225,6 +228,9 @@ class Tuner:
                 for part in pending:
                     beside_builds = self._pools.builds_running > 0
                     await self._measure_gently(part, part.name, withdrawn, PENDING_S, beside_builds=beside_builds)
+        if pending:
+            # `optimize` ends here: what it worked in is free now.
+            await asyncio.to_thread(give_back_free_memory)
 
     @contextlib.asynccontextmanager
     async def _claimed(self, parts: Sequence[SegmentView], timeout_s: float) -> AsyncIterator[Callable[[], bool]]:
@@ -378,7 +384,7 @@ class Tuner:
         queries, for about brief_s at most. beside_builds: in the thread that does not wait for builds, on one core.
         """
         asked, brief = self._queries.asked, urgent or brief_s is not None
-        size = BRIEF_SAMPLE if brief else SAMPLE
+        size = BRIEF_SAMPLE if brief else MEASURED_QUERIES
         measurement = Measurement(
             part=part,
             seq=self._reading.view().seq,

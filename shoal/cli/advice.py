@@ -13,6 +13,7 @@ from shoal.core.errors import (
     NotConnected,
     NotFound,
     NotInstalled,
+    NotReached,
     PermissionDenied,
     PreconditionFailed,
     ResourceExhausted,
@@ -33,6 +34,7 @@ _NEXT: dict[type[ShoalError], str] = {
     ResourceExhausted: "send less at once, or try again later",
     Unavailable: "check `shoal status` and --address, or start a cluster with `shoal up`",
     NotConnected: "is a cluster running there? start one with `shoal up`, or name another with --address",
+    NotReached: "is a cluster running there? start one with `shoal up`, or name another with --address; --timeout waits for one",
     DeadlineExceeded: "try again with a longer --timeout",
     Unauthenticated: "say who you are",
     PermissionDenied: "ask for the right to do this",
@@ -57,6 +59,8 @@ def next_step(error: ShoalError) -> str:
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and from_router:
         return "`shoal status` says what the shard waits for"
+    if isinstance(error, PreconditionFailed) and error.details.field == "fields":
+        return "`shoal collection show` tells how many builds are pending; --boost names the fields to search"
     if isinstance(error, PreconditionFailed) and error.details.field == "index":
         return "searches stay exact until there are more points; `shoal collection alter --index` chooses another index"
     return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")

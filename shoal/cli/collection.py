@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,10 +12,14 @@ import typer
 
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.text_settings import DefaultsOption, TextFieldOption, defaults_in_words, defaults_of, fields_in_words, text_fields_of
 from shoal.client.client import Client
-from shoal.core.errors import DeadlineExceeded, ShoalError
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError
+from shoal.core.fusion_choice import SearchDefaults, defaults_to_input
 from shoal.core.health import ShardCondition
 from shoal.core.replies import CollectionInfo, CollectionSummary
+from shoal.core.text_fields import options_to_input
 
 app = typer.Typer(help="Create, list, show, alter, tune, optimize and drop collections.", rich_markup_mode=None)
 
@@ -28,8 +32,8 @@ ShardsOption = Annotated[int, typer.Option(help="Parts the collection is cut int
 _INDEXES = "auto, flat, hnsw, ivf, or a FAISS factory string such as HNSW32 or IVF1024,PQ64."
 _RECALL = "Target recall of searches that name none, above 0 and at most 1."
 
-_SHOWN_CHARACTERS = 2_000
-"""Most characters of one value in `show`. The reasons why builds wait are whole sentences, one for each shard."""
+_SHOWN_COLUMNS = 2_000
+"""Most columns of one value in `show`. The reasons why builds wait are whole sentences, one for each shard."""
 
 _LOOK_EVERY_S = 1.0
 _QUIET_LOOKS = 3
@@ -58,21 +62,19 @@ def create(
     min_isr: Annotated[int, typer.Option(help=MinIsrHelp)] = 0,
     index: Annotated[str, typer.Option(help=_INDEXES)] = "auto",
     recall: Annotated[float, typer.Option(metavar="R", help=_RECALL)] = 0.95,
+    text: TextFieldOption = None,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a collection; returns when all its shards serve (600 s at most, unless --timeout says more)."""
+    fields = text_fields_of(text)
+    options: dict[str, Any] = {"index": index, "recall": recall, "min_isr": min_isr, "text": fields or None}
     with client_of(ctx, address, timeout, CREATE_TIMEOUT_S) as client:
-        _created(
-            client, name, lambda: client.create_collection(name, dim, metric, shards, replicas, index=index, recall=recall, min_isr=min_isr)
-        )
+        _created(client, name, lambda: client.create_collection(name, dim, metric, shards, replicas, **options))
     copies = f", {replicas} replicas" if replicas > 1 else ""
-    _said(
-        as_json,
-        {"created": name},
-        f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}{copies}, index {index}, recall {recall:g}",
-    )
+    words = f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}{copies}, index {index}, recall {recall:g}"
+    _said(as_json, {"created": name}, f"{words}, text {', '.join(sorted(fields))}" if fields else words)
 
 
 def _created(client: Client, name: str, create: Callable[[], None]) -> None:
@@ -133,9 +135,10 @@ def show(
     if as_json:
         output.document(described)
         return
-    sizes = {"bytes": ("on disk", output.size(info.bytes)), "memory_bytes": ("in memory", output.size(info.memory_bytes))}
-    rows = (sizes.get(key, (key.replace("_", " "), str(value))) for key, value in described.items())
-    output.table(("what", "value"), rows, cell_characters=_SHOWN_CHARACTERS)
+    told = {"bytes": ("on disk", output.size(info.bytes)), "memory_bytes": ("in memory", output.size(info.memory_bytes))}
+    told |= {"text": ("text", fields_in_words(info.spec.text)), "search_defaults": ("searches", defaults_in_words(info.spec.defaults))}
+    rows = (told.get(key, (key.replace("_", " "), str(value))) for key, value in described.items())
+    output.table(("what", "value"), rows, cell_columns=_SHOWN_COLUMNS)
 
 
 @app.command()
@@ -147,24 +150,45 @@ def alter(
     recall: Annotated[float | None, typer.Option(metavar="R", help=_RECALL)] = None,
     replicas: Annotated[int | None, typer.Option(help=ReplicasHelp)] = None,
     min_isr: Annotated[int | None, typer.Option(help=MinIsrHelp)] = None,
+    text: TextFieldOption = None,
+    drop_text: Annotated[list[str] | None, typer.Option(metavar="FIELD", help="A text field to drop; may be repeated.")] = None,
+    search_defaults: DefaultsOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when no index build is pending and all replicas are in sync.")] = False,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change the index, the target recall or the replicas of a live collection; writes and searches go on meanwhile."""
-    if index is None and recall is None and replicas is None and min_isr is None:
-        raise typer.BadParameter("give --index, --recall, --replicas or --min-isr")
+    """Change index, recall, replicas or text fields of a live collection; writes and searches go on meanwhile."""
+    if all(each is None for each in (index, recall, replicas, min_isr, search_defaults)) and not text and not drop_text:
+        raise typer.BadParameter("give --index, --recall, --replicas or --min-isr, or --text, --drop-text or --search-defaults")
+    fields, defaults = text_fields_of(text), defaults_of(search_defaults)
     with client_of(ctx, address, timeout) as client:
-        client.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr)
+        changed = _changed_fields(client.describe_collection(name).spec, fields, drop_text or ()) if text or drop_text else None
+        searching: dict[str, Any] = {"text": changed, "search_defaults": defaults}
+        client.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, **searching)
         if wait and (replicas is not None or min_isr is not None):
             _replicas_done(client, name, client.describe_collection(name).spec.replicas)
         info = _builds_done(client, name) if wait else client.describe_collection(name)
     spec = info.spec
     altered = {"altered": name, "index": spec.index, "recall": spec.recall, "replicas": spec.replicas, "min_isr": spec.min_isr}
     copies = f", {spec.replicas} replicas, writes reach {spec.min_isr}" if spec.replicas > 1 or replicas is not None else ""
-    words = f"altered {name}: index {spec.index}, recall {spec.recall:g}{copies}{_pending(info)}"
+    texts = f", text {', '.join(each.name for each in spec.text) or 'none'}" if changed is not None else ""
+    texts += f", searches {defaults_in_words(spec.defaults)}" if defaults is not None else ""
+    words = f"altered {name}: index {spec.index}, recall {spec.recall:g}{copies}{texts}{_pending(info)}"
+    altered |= _searching_document(spec) if changed is not None or defaults is not None else {}
     _said(as_json, altered | {"builds_pending": info.builds_pending, "waiting": info.waiting}, words)
+
+
+def _changed_fields(spec: CollectionSpec, added: Mapping[str, Any], dropped: Iterable[str]) -> dict[str, Any]:
+    """Return all text fields after a change. Raises InvalidArgument for one to drop that is not there."""
+    fields: dict[str, Any] = {**{each.name: each.analyzer for each in spec.text}, **added}
+    for name in dropped:
+        if name in added or name not in fields:
+            there = ", ".join(each.name for each in spec.text) or "none"
+            why = "is given by --text, too" if name in added else f"is no text field, there are {there}"
+            raise InvalidArgument(f"--drop-text {name!r} {why}", ErrorDetails(field="text"))
+        del fields[name]
+    return fields
 
 
 def _builds_done(client: Client, name: str) -> CollectionInfo:
@@ -174,12 +198,12 @@ def _builds_done(client: Client, name: str) -> CollectionInfo:
     """
     quiet, info = 0, client.describe_collection(name)
 
-    def look() -> _Look:
+    def look() -> _Waited:
         nonlocal quiet, info
         info = client.describe_collection(name)
         quiet = quiet + 1 if info.builds_pending == 0 else 0
         words = f"{output.counted(info.builds_pending, 'build')} pending{_because(info)}"
-        return _Look(done=quiet >= _QUIET_LOOKS, progress=(info.builds_pending, info.sealed_rows), words=words)
+        return _Waited(done=quiet >= _QUIET_LOOKS, progress=(info.builds_pending, info.sealed_rows), words=words)
 
     _wait(name, look)
     return info
@@ -188,18 +212,18 @@ def _builds_done(client: Client, name: str) -> CollectionInfo:
 def _replicas_done(client: Client, name: str, replicas: int) -> None:
     """Wait until each shard has exactly `replicas` replicas in sync and no learners. Raises as _builds_done does."""
 
-    def look() -> _Look:
+    def look() -> _Waited:
         shards = [each for each in client.cluster().shards if each.collection == name]
         in_sync = sum(min(len(each.isr), replicas) for each in shards)
         settled = bool(shards) and all(len(each.isr) == replicas and not each.learners for each in shards)
         words = f"{in_sync} of {output.counted(len(shards) * replicas, 'replica')} in sync"
-        return _Look(done=settled, progress=(in_sync, sum(len(each.isr) + len(each.learners) for each in shards)), words=words)
+        return _Waited(done=settled, progress=(in_sync, sum(len(each.isr) + len(each.learners) for each in shards)), words=words)
 
     _wait(name, look)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Look:
+class _Waited:
     """How far a change has come. progress: a value that differs from the last one as long as the work goes on."""
 
     done: bool
@@ -207,7 +231,7 @@ class _Look:
     words: str
 
 
-def _wait(name: str, look: Callable[[], _Look]) -> None:
+def _wait(name: str, look: Callable[[], _Waited]) -> None:
     before, since_s = look(), time.monotonic()
     seen = before
     with output.watching() as tell:
@@ -275,7 +299,12 @@ def _described(each: CollectionSummary | CollectionInfo) -> dict[str, Any]:
         "min_isr": each.spec.min_isr,
         "index": each.spec.index,
         "recall": each.spec.recall,
-    }
+    } | (_searching_document(each.spec) if each.spec.text or each.spec.defaults != SearchDefaults() else {})
+
+
+def _searching_document(spec: CollectionSpec) -> dict[str, Any]:
+    fields = {each.name: options_to_input(each.analyzer) for each in spec.text}
+    return {"text": fields, "search_defaults": defaults_to_input(spec.defaults)}
 
 
 def _kept(each: CollectionSummary) -> tuple[int, str, float]:

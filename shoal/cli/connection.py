@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from shoal.client.client import Client, connect
+from shoal.client.flow import UsualTimeout
 
 DEFAULT_ADDRESS = "localhost:7600"
 DEFAULT_TRANSPORT = "auto"
@@ -35,4 +36,5 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     """
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
-    return connection.connect(address or connection.address, timeout=default_s if given is None else given, transport=connection.transport)
+    usual = None if default_s is None else UsualTimeout(default_s)
+    return connection.connect(address or connection.address, timeout=usual if given is None else given, transport=connection.transport)

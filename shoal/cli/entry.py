@@ -16,6 +16,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells define it."""
 
 INTERRUPTED_LINE = "error: interrupted; run it again to go on, nothing is done twice\n"
+ENDED_LINE = "error: ended at once by the second Ctrl-C; what was under way may be done in part, run it again to go on\n"
 
 
 def main() -> NoReturn:
@@ -44,13 +45,21 @@ def _is_taken() -> bool:
 
 def _interrupt(*_: object) -> NoReturn:
     """Leave the command in order. A second Ctrl-C ends the process at once."""
-    signal.signal(signal.SIGINT, _end_at_once)
+    signal.signal(signal.SIGINT, _end_at_second)
     raise KeyboardInterrupt
 
 
+def _end_at_second(*_: object) -> NoReturn:
+    _end(ENDED_LINE)
+
+
 def _end_at_once(*_: object) -> NoReturn:
+    _end(INTERRUPTED_LINE)
+
+
+def _end(line: str) -> NoReturn:
     try:
-        os.write(2, INTERRUPTED_LINE.encode())
+        os.write(2, line.encode())
     finally:
         os._exit(INTERRUPTED)
 

@@ -15,9 +15,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from shoal.cli import collection, importing, output, points, programs, recall, search, shard, size, status
+from shoal.cli import collection, exporting, fit, importing, output, points, profile, programs, recall, search, shard, size, status, updates
 from shoal.cli.advice import next_step
 from shoal.cli.connection import DEFAULT_ADDRESS, DEFAULT_TRANSPORT, Connection
+from shoal.cli.profile_file import Profile, one_profile, path_of_profiles
 from shoal.core.errors import ShoalError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
@@ -49,7 +50,10 @@ class OneLineErrors(TyperGroup):
             raise _ReaderLeft from None
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command line and exit."""
+        """Run the command line and exit. Without words it prints its help."""
+        given = args[0] if args else extra.get("args")
+        if not (sys.argv[1:] if given is None else given):
+            args, extra["args"] = (), ["--help"]
         extra["standalone_mode"] = False
         output.prepare_streams()
         parent = super().main
@@ -105,7 +109,7 @@ app = typer.Typer(
     name="shoal",
     cls=OneLineErrors,
     help="A distributed vector search cluster: start one, fill it, search it.",
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
@@ -128,25 +132,56 @@ def root(
     transport: Annotated[
         str, typer.Option(envvar="SHOAL_TRANSPORT", metavar="NAME", help="How to reach routers: auto, http or grpc.")
     ] = DEFAULT_TRANSPORT,
+    profile_name: Annotated[
+        str | None, typer.Option("--profile", envvar="SHOAL_PROFILE", metavar="NAME", help="Use the options of this profile.")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     """A distributed vector search cluster: start one, fill it, search it."""
-    ctx.obj = dataclasses.replace(ctx.obj or Connection(), address=address, timeout_s=timeout, transport=transport)
+    # A missing profile must not keep `shoal profile` from making it, and the others ask no router.
+    is_used = profile_name and ctx.invoked_subcommand not in ("profile", "up", "size", "fsck")
+    usual = one_profile(path_of_profiles(), profile_name) if profile_name and is_used else Profile()
+    named_here = _came_from(ctx, "profile_name", "COMMANDLINE")
+
+    def taken(option: str, given: Any, kept: Any) -> Any:
+        """Return the value of an option: as given here, else of the profile that is named here, of the environment, of
+        the environment's profile, the default.
+        """
+        by_hand = _came_from(ctx, option, "COMMANDLINE") or (_came_from(ctx, option, "ENVIRONMENT") and not named_here)
+        return given if by_hand or kept is None else kept
+
+    ctx.obj = dataclasses.replace(
+        ctx.obj or Connection(),
+        address=taken("address", address, usual.address),
+        timeout_s=taken("timeout", timeout, usual.timeout),
+        transport=taken("transport", transport, usual.transport),
+    )
+
+
+def _came_from(ctx: typer.Context, option: str, source: str) -> bool:
+    found = ctx.get_parameter_source(option)
+    return found is not None and found.name == source
 
 
 app.command("up")(programs.up)
 app.command("status")(status.status)
 collection.app.command("tune")(recall.tune)
 collection.app.command("recall")(recall.recall)
+collection.app.command("fit")(fit.fit)
 app.add_typer(collection.app, name="collection")
+app.add_typer(profile.app, name="profile")
 app.add_typer(shard.app, name="shard")
 app.command("audit")(shard.audit)
 app.command("import")(importing.import_points)
+app.command("export")(exporting.export)
 app.command("search")(search.search)
 app.command("get")(points.get)
 app.command("count")(points.count)
 app.command("scroll")(points.scroll)
 app.command("delete")(points.delete)
+app.command("set-payload")(updates.set_payload)
+app.command("replace-payload")(updates.replace_payload)
+app.command("delete-payload")(updates.delete_payload)
 app.command("size")(size.size)
 app.command("fsck")(programs.fsck)
 

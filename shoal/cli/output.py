@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import itertools
 import json
 import math
 import os
@@ -23,8 +24,25 @@ import typer
 from shoal.client.progress import Pace, rows_bar
 from shoal.core.deep_json import write_json
 
-_CELL_CHARACTERS = 100
+_CELL_COLUMNS = 100
 _ESCAPE = "shoal-escape"
+_MARK = "bold yellow"
+"""How marked parts of a cell look on a terminal."""
+
+
+class MarkedCell(str):
+    """A cell of a table, of which parts are marked on a terminal. parts: in order, each with whether it is marked."""
+
+    __slots__ = ("parts",)
+    parts: tuple[tuple[str, bool], ...]
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[str, bool]]) -> MarkedCell:
+        """Return the cell with these parts. Neighbours that are marked alike become one part."""
+        alike = tuple(("".join(text for text, _ in each), marked) for marked, each in itertools.groupby(parts, lambda part: part[1]))
+        cell = cls("".join(text for text, _ in alike))
+        cell.parts = alike
+        return cell
 
 
 class OutputLost(Exception):
@@ -83,9 +101,9 @@ def _spelled(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_characters: int = _CELL_CHARACTERS) -> None:
-    """Print a table with a heading. cell_characters: longer cells are cut."""
-    listed = [[_cell(value, cell_characters) for value in row] for row in rows]
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_columns: int = _CELL_COLUMNS) -> None:
+    """Print a table with a heading. cell_columns: wider cells are cut."""
+    listed = [[_cell(value, cell_columns) for value in row] for row in rows]
     right = [_is_numbers([row[at] for row in listed]) for at in range(len(columns))]
     if _is_terminal(sys.stdout):
         with _writing():
@@ -97,11 +115,31 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, cell_charact
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
     """Return the lines of a plain table. right: whether a column is aligned on the right."""
     heading = [name.upper() for name in columns]
-    widths = [max(len(row[at]) for row in [heading, *rows]) for at in range(len(columns))]
-    return [
-        "  ".join(cell.rjust(width) if flush else cell.ljust(width) for cell, width, flush in zip(row, widths, right, strict=True)).rstrip()
-        for row in [heading, *rows]
-    ]
+    widths = [max(columns_of(row[at]) for row in [heading, *rows]) for at in range(len(columns))]
+    return ["  ".join(map(_padded, row, widths, right)).rstrip() for row in [heading, *rows]]
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def beginning(text: Sequence[str], columns: int, start: int = 0) -> int:
+    """Return where a text ends that begins at `start` and takes at most so many columns. text: characters."""
+    for at in range(start, len(text)):
+        columns -= columns_of(text[at])
+        if columns < 0:
+            return at
+    return len(text)
+
+
+def _padded(cell: str, width: int, flush: bool) -> str:
+    room = " " * (width - columns_of(cell))
+    return f"{room}{cell}" if flush else f"{cell}{room}"
 
 
 def sure(question: str) -> bool:
@@ -216,14 +254,21 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     for name, flush in zip(columns, right, strict=True):
         drawn.add_column(name, justify="right" if flush else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text.assemble(*_styled(cell)) for cell in row))
     Console().print(drawn)
 
 
-def _cell(value: Any, characters: int) -> str:
+def _styled(cell: str) -> list[tuple[str, str]]:
+    parts = cell.parts if isinstance(cell, MarkedCell) else ((cell, False),)
+    return [(text, _MARK if marked else "") for text, marked in parts]
+
+
+def _cell(value: Any, columns: int) -> str:
+    if isinstance(value, MarkedCell):
+        return value
     text = value if isinstance(value, str) else "" if value is None else json_text(value) if isinstance(value, dict) else str(value)
     text = "".join(sign if sign.isprintable() else "?" for sign in text)
-    return text if len(text) <= characters else text[: characters - 1] + "…"
+    return text if columns_of(text) <= columns else text[: beginning(text, columns - 1)] + "…"
 
 
 def _is_numbers(cells: Sequence[str]) -> bool:

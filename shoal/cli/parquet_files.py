@@ -1,13 +1,11 @@
 """Points in columns: read a .parquet file as batches of bounded size.
 
-Only this file knows pyarrow, which is an optional dependency.
+pyarrow is an optional dependency, imported when it is needed.
 """
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from shoal.cli import point_files
+from shoal.cli.guessing import Columns
 from shoal.cli.matrix_files import AnyArray, bad, unreadable
-from shoal.cli.point_files import Columns, PointBatch
+from shoal.cli.point_files import AnyColumns, settled
+from shoal.client.arrow_values import json_value, python_values, vector_rows
+from shoal.client.batch_pipeline import PointBatch
 from shoal.core.errors import NotInstalled
 from shoal.core.payload import value_from_json
 from shoal.core.vector_input import row_from_input
@@ -25,26 +26,39 @@ _OBJECT_BYTES_PER_BYTE = 2
 """Assumed size of payloads as Python objects, per byte in the file."""
 
 
-def parquet_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
+def parquet_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
     """Yield the rows of a parquet file in batches.
 
     The payload column holds structs or JSON texts. Without a payload column, all other columns form the payload.
 
     Raises InvalidArgument that names the first bad row or the fault of the file; NotInstalled without pyarrow.
     """
-    arrow = _pyarrow()
+    arrow = pyarrow_or_refuse()
     _check_readable(path)
     start = 0
     try:
         with arrow.parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
             names, total = list(file.schema_arrow.names), file.metadata.num_rows
-            check_columns(names, columns, path)
+            found = settled(columns, _first_row(arrow, file, names), str(path))
+            check_columns(names, found, path)
             for piece in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
-                given = {name: _column(arrow, piece.column(at), name, columns, path, start) for at, name in enumerate(names)}
-                yield batch_of_columns(given, columns, path, start, total)
+                given = {name: _column(arrow, piece.column(at), name, found, path, start) for at, name in enumerate(names)}
+                yield batch_of_columns(given, found, path, start, total)
                 start += piece.num_rows
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise bad(f"{path}: rows from {start} on cannot be read, the file is damaged: {error}") from None
+
+
+def _first_row(arrow: ModuleType, file: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return the values of the first row by column, None for one that Python has no value for."""
+    piece: Any = next(file.iter_batches(batch_size=1), None)
+    row: dict[str, Any] = {}
+    for at, name in enumerate(names if piece is not None and piece.num_rows else ()):
+        try:
+            row[name] = python_values(arrow, piece.column(at))[0]
+        except (arrow.ArrowException, ValueError, OverflowError, RecursionError):
+            row[name] = None
+    return row
 
 
 def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
@@ -101,7 +115,7 @@ def _payloads(rest: dict[str, list[Any]], count: int, columns: Columns, path: Pa
         return [_payload(value, f"{path} row {start + at}", columns.payload) for at, value in enumerate(rest[columns.payload])]
     if not rest:
         return None
-    return [{name: _json_value(values[at]) for name, values in rest.items()} for at in range(count)]
+    return [{name: json_value(values[at]) for name, values in rest.items()} for at in range(count)]
 
 
 def _payload(value: Any, place: str, column: str) -> Any:
@@ -111,86 +125,21 @@ def _payload(value: Any, place: str, column: str) -> Any:
         except ValueError as error:
             raise bad(f"{place}: column {column!r} is not JSON: {error}") from None
     else:
-        value = _json_value(value)
+        value = json_value(value)
     if value is not None and not isinstance(value, dict):
         raise bad(f"{place}: column {column!r} must hold objects or null, not {type(value).__name__} (--payload names it)")
     return value
 
 
-def _json_value(value: Any) -> Any:
-    """Return the value with dates, times and durations as ISO 8601 texts.
-
-    Other values that JSON lacks are refused later, by an error that names the row.
-    """
-    if isinstance(value, dict):
-        return {key: _json_value(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_value(each) for each in value]
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    return iso_duration(value) if isinstance(value, datetime.timedelta) else value
-
-
-def iso_duration(value: datetime.timedelta) -> str:
-    """Return a duration as ISO 8601 text, such as P1DT2H3M4.5S."""
-    left = abs(value)
-    minutes, seconds = divmod(left.seconds, 60)
-    fraction = f".{left.microseconds:06}".rstrip("0") if left.microseconds else ""
-    days = f"{left.days}D" if left.days else ""
-    return f"{'-' if value < left else ''}P{days}T{minutes // 60}H{minutes % 60}M{seconds}{fraction}S"
-
-
 def _column(arrow: ModuleType, column: Any, name: str, columns: Columns, path: Path, start: int) -> Any:
-    """Return the values of a column: vectors as _vectors returns them, others as Python values.
+    """Return the values of a column: vectors as vector_rows returns them, others as Python values.
 
     Raises InvalidArgument that names the column, if Python has no value for what it holds.
     """
     try:
-        return _vectors(arrow, column) if name == columns.vector else _values(arrow, column)
+        return vector_rows(arrow, column) if name == columns.vector else python_values(arrow, column)
     except (arrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
         raise bad(f"{path}: rows from {start} on: column {name!r} ({column.type}) holds values that JSON lacks: {error}") from None
-
-
-def _vectors(arrow: ModuleType, column: Any) -> Any:
-    """Return an array (n, dim), if all rows are lists of numbers of one length.
-
-    Else return the rows as lists, so that a later error can name the first bad row.
-    """
-    types, kind = arrow.types, column.type
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if is_list and not column.null_count and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):
-        values, lengths = column.flatten(), arrow.compute.list_value_length(column).unique()
-        if not values.null_count and len(lengths) == 1 and lengths[0].as_py():
-            return values.to_numpy(zero_copy_only=False).reshape(len(column), lengths[0].as_py())
-    return column.to_pylist()
-
-
-def _values(arrow: ModuleType, column: Any) -> Any:
-    """Return Python values. Times are cut to microseconds, because Python has nothing finer."""
-    kind = _to_microseconds(arrow, column.type)
-    return (column if kind == column.type else column.cast(kind, safe=False)).to_pylist()
-
-
-def _to_microseconds(arrow: ModuleType, kind: Any) -> Any:
-    """Return the type with microseconds in place of nanoseconds, at any depth."""
-    types, inner = arrow.types, partial(_to_microseconds, arrow)
-    if types.is_timestamp(kind) and kind.unit == "ns":
-        return arrow.timestamp("us", kind.tz)
-    if types.is_time64(kind) and kind.unit == "ns":
-        return arrow.time64("us")
-    if types.is_duration(kind) and kind.unit == "ns":
-        return arrow.duration("us")
-    if types.is_struct(kind):
-        return arrow.struct([field.with_type(inner(field.type)) for field in kind])
-    if types.is_map(kind):
-        return arrow.map_(inner(kind.key_type), inner(kind.item_type))
-    if types.is_fixed_size_list(kind):
-        return arrow.list_(inner(kind.value_type), kind.list_size)
-    if types.is_list(kind) or types.is_large_list(kind):
-        return (arrow.list_ if types.is_list(kind) else arrow.large_list)(kind.value_field.with_type(inner(kind.value_type)))
-    if types.is_dictionary(kind):
-        return arrow.dictionary(kind.index_type, inner(kind.value_type), kind.ordered)
-    return kind
 
 
 def _check_readable(path: Path) -> None:
@@ -207,12 +156,13 @@ def _rows_at_once(metadata: Any) -> int:
     return max(1, min(point_files.BATCH_POINTS, point_files.BATCH_BYTES * rows // (_OBJECT_BYTES_PER_BYTE * max(1, held))))
 
 
-def _pyarrow() -> ModuleType:
+def pyarrow_or_refuse(doing: str = "reading") -> ModuleType:
+    """Return pyarrow with its parts. doing: what needs it. Raises NotInstalled."""
     try:
         import pyarrow
         import pyarrow.compute
         import pyarrow.parquet
     except ImportError:
-        raise NotInstalled("reading .parquet files needs pyarrow, which is not installed: pip install 'shoal[parquet]'") from None
+        raise NotInstalled(f"{doing} .parquet files needs pyarrow, which is not installed: pip install 'shoal[parquet]'") from None
     arrow: ModuleType = pyarrow
     return arrow

@@ -5,17 +5,21 @@ Errors name the row or line.
 
 from __future__ import annotations
 
+import gzip
 import io
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
 
+from shoal.cli import output
+from shoal.cli.guessing import Columns, GivenColumns, guessed_columns
 from shoal.cli.matrix_files import AnyArray, Matrix, bad, mapped, unreadable
+from shoal.client.batch_pipeline import PointBatch
 from shoal.core.deep_json import DuplicateKey
 from shoal.core.payload import value_from_json
 from shoal.core.vector_input import row_from_input
@@ -23,36 +27,12 @@ from shoal.core.vector_input import row_from_input
 BATCH_BYTES = 32 * 1024 * 1024
 """Most bytes of a batch: vectors in memory, and text read."""
 BATCH_POINTS = 65_536
+CHUNK_CHARS = 1024 * 1024
+"""Characters that are read at once of a file that is not read line by line."""
 
 
 STDIN = Path("-")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PointBatch:
-    """Some points of a file.
-
-    ids, vectors, payloads: as an upsert takes them; places: row (from 0) or line (from 1) of each point; total: rows in
-    the whole file, estimated if unknown.
-    """
-
-    ids: Any
-    vectors: AnyArray
-    payloads: list[Any] | None
-    places: range | list[int]
-    total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Names of the columns of a .jsonl or .parquet file.
-
-    payload: "" for none; then all other columns form the payload.
-    """
-
-    id: str = "id"
-    vector: str = "vector"
-    payload: str = "payload"
+GZIP = ".gz"
 
 
 def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
@@ -66,7 +46,9 @@ def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path 
         raise bad(f"{ids} must hold a list of ids (n,), not an array of shape {mapped(ids).shape}")
     if ids is not None and len(mapped(ids)) != count:
         raise bad(f"{ids} has {len(mapped(ids))} rows, {path} has {count}")
-    texts = None if payloads is None else _lines(payloads)
+    if payloads is not None and payloads.is_file():
+        _check_lines(payloads, path, count)
+    texts = None if payloads is None else lines_of(payloads)
     step = max(1, min(BATCH_POINTS, BATCH_BYTES // (4 * dim)))
     for start in range(0, count, step):
         end = min(start + step, count)
@@ -81,22 +63,52 @@ def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path 
         raise bad(f"{payloads} has more lines than {path} has rows ({count})")
 
 
-def jsonl_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
+AnyColumns = Columns | GivenColumns
+"""Columns as they are, or as the user says them, to be guessed."""
+
+Numbered = tuple[int, int, dict[str, Any]]
+"""A line that holds a point: its number from 1, its length, and the values of its columns."""
+
+
+def jsonl_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
     """Yield the points of a file with one JSON object a line. Empty lines are skipped. path: STDIN for the standard
     input.
 
     Raises InvalidArgument that names the first line that is not a point.
     """
+    name = named(path)
+    return batches_of(path, ((number, len(text), object_of(text, f"{name} line {number}")) for number, text in lines_of(path)), columns)
+
+
+def batches_of(path: Path, lines: Iterable[Numbered], columns: AnyColumns) -> Iterator[PointBatch]:
+    """Yield the points of lines in batches. Raises InvalidArgument that names the first line that is not a point."""
+    rest = iter(lines)
+    first = next(rest, None)
+    if first is not None:
+        yield from _batches_of(path, chain([first], rest), settled(columns, first[2], named(path)))
+
+
+def settled(columns: AnyColumns, first: Mapping[str, Any], name: str) -> Columns:
+    """Return the columns of a file, and tell what was guessed. first: its first row. Raises InvalidArgument."""
+    if isinstance(columns, Columns):
+        return columns
+    found, said = guessed_columns(columns, first, name)
+    if said:
+        output.note(said)
+    return found
+
+
+def _batches_of(path: Path, lines: Iterable[Numbered], columns: Columns) -> Iterator[PointBatch]:
     size, seen, rows, name = _size(path), 0, 0, named(path)
     waiting: list[tuple[int, Any, AnyArray, Any]] = []
     held = 0
-    for number, text in _lines(path):
-        point = _point(text, columns, f"{name} line {number}")
+    for number, length, values in lines:
+        point = _point(values, columns, f"{name} line {number}")
         if waiting and len(point[1]) != len(waiting[0][2]):
             raise bad(f"{name} line {number}: its vector has {len(point[1])} numbers, the one before has {len(waiting[0][2])}")
         waiting.append((number, *point))
-        held += len(text) + point[1].nbytes
-        seen += len(text)
+        held += length + point[1].nbytes
+        seen += length
         if held >= BATCH_BYTES or len(waiting) >= BATCH_POINTS:
             rows += len(waiting)
             yield _batch(waiting, max(rows, rows * size // max(1, seen)))
@@ -105,17 +117,26 @@ def jsonl_batches(path: Path, columns: Columns) -> Iterator[PointBatch]:
         yield _batch(waiting, rows + len(waiting))
 
 
+def _check_lines(payloads: Path, path: Path, rows: int) -> None:
+    """Raise InvalidArgument unless a file of payloads has a line for each row. It is read once for that, so that
+    nothing is written of an import that cannot end.
+    """
+    lines = sum(1 for _ in lines_of(payloads))
+    if lines != rows:
+        which = "fewer" if lines < rows else "more"
+        raise bad(f"{payloads} has {which} lines than {path} has rows ({rows}): {lines}")
+
+
 def _batch(points: list[tuple[int, Any, AnyArray, Any]], total: int) -> PointBatch:
     places, ids, vectors, payloads = (list(column) for column in zip(*points, strict=True))
     return PointBatch(ids=ids, vectors=np.stack(vectors), payloads=payloads, places=places, total=total)
 
 
-def _point(text: str, columns: Columns, place: str) -> tuple[Any, AnyArray, Any]:
-    given = _object(text, place)
+def _point(given: dict[str, Any], columns: Columns, place: str) -> tuple[Any, AnyArray, Any]:
     for column in (columns.id, columns.vector):
         if column not in given:
             raise bad(f"{place} has no column {column!r} (it has: {', '.join(given) or 'none'})")
-    point_id, vector = given.pop(columns.id), _vector(given.pop(columns.vector), columns.vector, place)
+    point_id, vector = given.pop(columns.id), vector_of(given.pop(columns.vector), columns.vector, place)
     if not columns.payload or columns.payload not in given:
         return point_id, vector, given or None
     payload = given.pop(columns.payload)
@@ -127,7 +148,8 @@ def _point(text: str, columns: Columns, place: str) -> tuple[Any, AnyArray, Any]
     return point_id, vector, payload
 
 
-def _object(text: str, place: str) -> dict[str, Any]:
+def object_of(text: str, place: str) -> dict[str, Any]:
+    """Return the JSON object of a line. Raises InvalidArgument that names the place."""
     try:
         given = value_from_json(text)
     except DuplicateKey as error:
@@ -139,7 +161,8 @@ def _object(text: str, place: str) -> dict[str, Any]:
     return given
 
 
-def _vector(value: Any, column: str, place: str) -> AnyArray:
+def vector_of(value: Any, column: str, place: str) -> AnyArray:
+    """Return a vector (dim,) float64. Raises InvalidArgument that names the place and the column."""
     try:
         return row_from_input(value).astype(np.float64)
     except ValueError as error:
@@ -150,33 +173,50 @@ def _next_payloads(lines: Iterator[tuple[int, str]], count: int, payloads: Path,
     taken = []
     for number, text in islice(lines, count):
         place = f"{payloads} line {number}"
-        taken.append(None if text.strip() == "null" else _object(text, place))
+        taken.append(None if text.strip() == "null" else object_of(text, place))
     if len(taken) < count:
         raise bad(f"{payloads} has fewer lines than {path} has rows")
     return taken
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, text) of each line that is not empty."""
+    return ((number, text) for number, text in every_line_of(path) if text.strip())
+
+
+def every_line_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, text with its end) of each line, also of a file that is compressed with gzip."""
+    # Windows programs write a byte order mark at the start of a file. In joined files it stands before other lines.
+    return ((number, line.removeprefix("\ufeff")) for number, line in enumerate(_read(path, iter), 1))
+
+
+def chunks_of(path: Path) -> Iterator[str]:
+    """Yield the text of a file in pieces, also of a file that is compressed with gzip."""
+    pieces = _read(path, lambda file: iter(lambda: file.read(CHUNK_CHARS), ""))
+    return (piece.removeprefix("\ufeff") if at == 0 else piece for at, piece in enumerate(pieces))
+
+
+def _read(path: Path, pieces: Callable[[TextIO], Iterator[str]]) -> Iterator[str]:
+    """Open a file at once, and return an iterator over the pieces of its text."""
     try:
         file = sys.stdin.buffer if path == STDIN else path.open("rb")
     except OSError as error:
         raise unreadable(path, error) from None
-    return _numbered(io.TextIOWrapper(file, encoding="utf-8"), named(path))
+    plain = gzip.GzipFile(fileobj=file) if path.suffix.lower() == GZIP else file
+    return _pieces(io.TextIOWrapper(cast(BinaryIO, plain), encoding="utf-8", newline=""), named(path), file, pieces)
 
 
-def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
-    number = 0
-    with file:
+def _pieces(file: TextIO, name: str, opened: BinaryIO, pieces: Callable[[TextIO], Iterator[str]]) -> Iterator[str]:
+    lines = 0
+    with opened, file:
         try:
-            for number, line in enumerate(file, 1):
-                # Windows programs write a byte order mark at the start of a file. In joined files it stands before
-                # other lines, too.
-                text = line.removeprefix("\ufeff")
-                if text.strip():
-                    yield number, text
+            for piece in pieces(file):
+                yield piece
+                lines += piece.count("\n")
         except UnicodeDecodeError as error:
-            raise bad(f"{name} near line {number + 1} is not UTF-8: {error.reason}") from None
+            raise bad(f"{name} near line {lines + 1} is not UTF-8: {error.reason}") from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise bad(f"{name} near line {lines + 1} is not a whole gzip file: {error}") from None
         except OSError as error:
             raise unreadable(name, error) from None
 

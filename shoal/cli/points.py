@@ -29,7 +29,7 @@ def get(
     timeout: TimeoutOption = None,
 ) -> None:
     """Print points by --id, in the order given: one JSON object a line. Ids that do not exist are left out."""
-    asked = [_id(text) for text in ids]
+    asked = [point_id_of(text) for text in ids]
     with client_of(ctx, address, timeout) as client:
         points = client.get(name, asked, with_vectors=with_vectors, consistency=consistency)
     for point in points:
@@ -71,7 +71,7 @@ def delete(
     """Delete points by --id, or all that match --filter; shows their number and asks first, unless --yes."""
     if bool(ids) == bool(filters):
         raise typer.BadParameter("give either --id or --filter")
-    which = {"ids": [_id(text) for text in ids]} if ids else {"filter": filter_of(filters)}
+    which = {"ids": [point_id_of(text) for text in ids]} if ids else {"filter": filter_of(filters)}
     with client_of(ctx, address, timeout) as client:
         matching = None if yes else _matching(client, name, which)
         if matching and not output.sure(f"delete {output.counted(matching, 'point')} of collection {name}?"):
@@ -113,7 +113,7 @@ def _matching(client: Client, name: str, which: dict[str, Any]) -> int:
     return client.count(name, {"$id": which["ids"]} if "ids" in which else which["filter"])
 
 
-def _id(text: str) -> PointId:
+def point_id_of(text: str) -> PointId:
     """Return an id: the integer or JSON string that the text spells, else the text itself."""
     try:
         value = json.loads(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,16 +13,44 @@ from shoal.cli import output
 from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.filter_text import FilterOption, filter_of
+from shoal.cli.fused_hits import FusedTable, explain_document, fused_document, show_explain
+from shoal.cli.leg_options import (
+    BoostOption,
+    CandidatesOption,
+    ConstantOption,
+    DiversityOption,
+    FusionOption,
+    GroupByOption,
+    GroupSizeOption,
+    HighlightOption,
+    LegSearch,
+    MatchOption,
+    MinScoreOption,
+    MustNotOption,
+    MustOption,
+    OffsetOption,
+    PhraseOption,
+    PrefixOption,
+    TextOption,
+    ThresholdOption,
+    WeightOption,
+    leg_search_of,
+)
 from shoal.cli.matrix_files import matrix_of
+from shoal.cli.segment_rows import EXPLAIN_COLUMNS, explain_row
 from shoal.client.client import Client
-from shoal.client.results import Hit, Hits
+from shoal.client.legs import Dense, Text
+from shoal.client.results import WORDLESS, Hit, Hits
 from shoal.client.search_input import DEFAULT_K
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import value_from_json
-from shoal.core.shard_calls import SegmentExplain
 
 MOST_QUERIES = 10_000
+RecallOption = Annotated[
+    float | None, typer.Option(metavar="R", help="Share of the true nearest to find, instead of the collection's own.")
+]
+
 _QUERIES_A_CALL = 1_000
 _HITS_A_CALL = 100_000
 
@@ -33,40 +61,70 @@ def search(
     *,
     vector: Annotated[str | None, typer.Option(metavar="JSON", help="One query, as in '[0.1, 0.2]'.")] = None,
     vectors: Annotated[Path | None, typer.Option(metavar="FILE", help="Many queries: a matrix (n, dim), .npy, .fvecs or .bvecs.")] = None,
+    text: TextOption = None,
+    match: MatchOption = None,
+    must: MustOption = None,
+    must_not: MustNotOption = None,
+    phrase: PhraseOption = None,
+    prefix: PrefixOption = None,
+    boost: BoostOption = None,
     k: Annotated[int | None, typer.Option("-k", "--k", help="Hits for each query (10; with --radius 16,384).")] = None,
     filters: FilterOption = None,
     radius: Annotated[float | None, typer.Option(metavar="S", help="Only hits with a score at least as good.")] = None,
+    weight: WeightOption = None,
+    min_score: MinScoreOption = None,
+    fusion: FusionOption = None,
+    c: ConstantOption = None,
+    candidates: CandidatesOption = None,
+    offset: OffsetOption = None,
+    threshold: ThresholdOption = None,
+    diversity: DiversityOption = None,
+    group_by: GroupByOption = None,
+    group_size: GroupSizeOption = None,
+    highlight: HighlightOption = False,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every point.")] = False,
-    recall: Annotated[
-        float | None, typer.Option(metavar="R", help="Share of the true nearest to find, instead of the collection's own.")
-    ] = None,
+    recall: RecallOption = None,
     ef: Annotated[int | None, typer.Option(metavar="N", help="How far to search graphs, instead of --recall.")] = None,
     nprobe: Annotated[int | None, typer.Option(metavar="N", help="How many inverted lists to search, instead of --recall.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="With --vector: tell how each segment was searched.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="With one query: tell how it was searched.")] = False,
     id_only: Annotated[bool, typer.Option("--id-only", help="Print ids only: one a line, or one line a query.")] = False,
     consistency: Annotated[str, typer.Option(help="any, session or primary.")] = "session",
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search a collection with one vector (--vector) or with every row of a file (--vectors, at most 10,000 rows)."""
-    if (vector is None) == (vectors is None):
-        raise typer.BadParameter("give either --vector or --vectors")
-    if explain and vector is None:
-        raise typer.BadParameter("--explain goes with --vector")
+    """Search by one vector (--vector), by words (--text), by both, or by every row of a file (--vectors, 10,000)."""
+    legs = leg_search_of(ctx.params)
+    _check_queries(vector, vectors, legs, explain)
     breadths = {name: value for name, value in (("ef", ef), ("nprobe", nprobe)) if value is not None}
     options: dict[str, Any] = {"exact": exact, "recall": recall, "params": breadths or None, "consistency": consistency}
     options |= {"filter": filter_of(filters), "radius": radius, "with_payload": not id_only}
     with client_of(ctx, address, timeout) as client:
-        if vector is not None:
-            _show_one(client.search(name, _parsed(vector), k, explain=explain, **options), as_json, id_only, explain)
-        elif vectors is not None:
+        if vectors is not None:
             _show_many(_answers(client, name, vectors, k, options), as_json, id_only)
+        elif legs is None:
+            _show_one(client.search(name, _parsed(vector), k, explain=explain, **options), as_json, id_only, explain)
+        else:
+            given = legs.legs(None if vector is None else _parsed(vector))
+            hits = client.search(name, k=k, legs=given, explain=explain, **legs.fused, **options)
+            _show_fused(hits, given, legs.fused, as_json, id_only, explain)
 
 
-def _parsed(text: str) -> list[Any]:
+def _check_queries(vector: str | None, vectors: Path | None, legs: LegSearch | None, explain: bool) -> None:
+    if vectors is None:
+        if vector is None and (legs is None or legs.text is None):
+            raise typer.BadParameter("without --text or other words, give either --vector or --vectors")
+    elif vector is not None:
+        raise typer.BadParameter("give either --vector or --vectors")
+    elif legs is not None:
+        raise typer.BadParameter("--vectors searches by vectors only: texts, weights and the like go with one query")
+    elif explain:
+        raise typer.BadParameter("--explain goes with --vector or --text")
+
+
+def _parsed(text: str | None) -> list[Any]:
     try:
-        value = value_from_json(text)
+        value = value_from_json(text or "")
     except ValueError as error:
         raise InvalidArgument(f"--vector is not JSON: {error}", ErrorDetails(field="vector")) from None
     if not isinstance(value, list):
@@ -98,7 +156,26 @@ def _show_one(hits: Hits, as_json: bool, id_only: bool, explained: bool) -> None
         output.note(f"{output.counted(len(hits), 'hit')} found, as many as -k allows: there may be more within the radius")
     if explained and not as_json:
         output.line("")
-        output.table(_EXPLAIN_COLUMNS, map(_explain_row, hits.explain))
+        output.table(EXPLAIN_COLUMNS, map(explain_row, hits.explain))
+
+
+def _show_fused(hits: Hits, legs: Sequence[Dense | Text], fused: Mapping[str, Any], as_json: bool, id_only: bool, explained: bool) -> None:
+    if as_json:
+        listed = [hit.id if id_only else fused_document(hit) for hit in hits]
+        output.document({"hits": listed, "wordless": hits.wordless, "explain": explain_document(hits.explain)} if explained else listed)
+    elif id_only:
+        for hit in hits:
+            output.line(str(hit.id))
+    else:
+        grouped, first = "group_by" in fused, 1 + fused.get("offset", 0)
+        names = tuple(leg.name for leg in legs)
+        FusedTable(legs=names, grouped=grouped, highlighted="highlight" in fused, first=1 if grouped else first).show(hits)
+    if hits.wordless:
+        output.note(f"{WORDLESS}: leg {', '.join(hits.wordless)} found nothing")
+    if not hits.complete:
+        output.note("there may be more: only the best candidates of each leg were looked at; --candidates takes more")
+    if explained and not as_json:
+        show_explain(hits)
 
 
 def _show_many(answers: Iterator[Hits], as_json: bool, id_only: bool) -> None:
@@ -126,32 +203,6 @@ def _noting_cut(answers: Iterator[Hits], cut: list[int]) -> Iterator[Hits]:
         if hits.more:
             cut.append(at)
         yield hits
-
-
-_EXPLAIN_COLUMNS = (
-    "shard",
-    "segment",
-    "state",
-    "index",
-    "rows",
-    "plan",
-    "expected",
-    "match",
-    "scored",
-    "breadth",
-    "fallbacks",
-    "filter us",
-    "search us",
-    "score us",
-)
-
-
-def _explain_row(each: SegmentExplain) -> tuple[Any, ...]:
-    matched = f"{each.filter_us:.0f}{' (known)' if each.filter_cached else ''}"
-    shares = (f"{100 * share:.2f}%" for share in (each.estimated_selectivity, each.selectivity))
-    breadth = f"{each.breadth_name} {each.breadth}" if each.breadth_name else ""
-    head = (each.shard, each.segment, each.state, each.index, each.rows, each.plan, *shares)
-    return (*head, each.candidates, breadth, each.fallbacks, matched, f"{each.search_us:.0f}", f"{each.score_us:.0f}")
 
 
 def _document(hit: Hit, id_only: bool) -> Any:

@@ -21,7 +21,7 @@ from shoal.core.replies import ShardRecovery
 app = typer.Typer(help="Recover a shard that lost its in-sync replicas.", rich_markup_mode=None)
 
 _ASKED_BY_CHARACTERS = 64
-_CELL_CHARACTERS = 1_000
+_CELL_COLUMNS = 1_000
 
 
 @app.command()
@@ -76,7 +76,7 @@ def audit(
     output.table(
         ("time", "action", "shard", "term", "chosen worker", "given up workers", "asked by", "reason"),
         map(_row, entries),
-        cell_characters=_CELL_CHARACTERS,
+        cell_columns=_CELL_COLUMNS,
     )
 
 

@@ -33,6 +33,7 @@ def size(
     index: Annotated[str, typer.Option(help="auto, flat, hnsw, ivf or a FAISS factory string.")] = "auto",
     payload_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of a payload, as JSON.")] = 0,
     id_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of a string id; 0 for integers.")] = 0,
+    text_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of its text fields; 0 without any.")] = 0,
     shards: Annotated[int, typer.Option(metavar="S", help="Parts the collection is cut into.")] = 1,
     replicas: Annotated[int, typer.Option(metavar="R", help="Replicas of each shard.")] = 1,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget of one worker, as in 8GiB: does it fit?")] = None,
@@ -41,7 +42,14 @@ def size(
     """Estimate memory and disk of a collection: for one replica, and in all."""
     budget = None if memory is None else bytes_of(memory)
     estimate = size_of(
-        points=points, dim=dim, index=index, payload_bytes=payload_bytes, id_bytes=id_bytes, shards=shards, replicas=replicas
+        points=points,
+        dim=dim,
+        index=index,
+        payload_bytes=payload_bytes,
+        id_bytes=id_bytes,
+        text_bytes=text_bytes,
+        shards=shards,
+        replicas=replicas,
     )
     fit = {} if budget is None else fitting(estimate, budget, copies=replicas)
     if as_json:

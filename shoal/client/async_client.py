@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy.typing as npt
 
@@ -17,11 +17,18 @@ from shoal.client.async_driver import AsyncDriver, AsyncTransport
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
 from shoal.client.flow import Flow, Tried
+from shoal.client.leg_input import FusedOptions, needs_legs
+from shoal.client.legs import SearchLeg, Text
+from shoal.client.pages import Pages
+from shoal.client.point_updates import AwaitedPointUpdates
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
+from shoal.client.routers import FROM_ENVIRONMENT, address_from_input
 from shoal.client.transports.choice import TransportName, async_transport
-from shoal.client.verbs import Pages, Verbs
+from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
+from shoal.core.fusion_choice import SearchDefaults
+from shoal.core.points import PointId
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.requests import Search
@@ -31,15 +38,19 @@ T = TypeVar("T")
 
 
 def connect_async(
-    address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None, transport: TransportName = "auto"
+    address: str | Iterable[str] = FROM_ENVIRONMENT,
+    port: int | None = None,
+    *,
+    timeout: float | None = None,
+    transport: TransportName = "auto",
 ) -> AsyncClient:
-    """Return an asyncio client of the cluster at `address`. Use: `async with shoal.connect_async(...) as client:`.
+    """Return an asyncio client of the cluster at `address`, for any number of event loops (of asyncio or uvloop).
 
-    address, timeout and transport: as in `connect`. The first call opens the connection, and the client then belongs to
-    the event loop (of asyncio or uvloop) of that call. Raises InvalidArgument for a malformed address or an unknown
-    transport.
+    address, port, timeout and transport: as in `connect`. The first call in a loop opens connections of this loop. They
+    are closed when the loop ends (`asyncio.run`, `asyncio.Runner`), when the client is closed (`async with`, `close`),
+    or when it is no longer used. Raises InvalidArgument for a malformed address or an unknown transport.
     """
-    return AsyncClient(address, timeout=timeout, transport=transport)
+    return AsyncClient(address_from_input(address, port), timeout=timeout, transport=transport)
 
 
 def _documented_as(twin: type) -> Callable[[type[T]], type[T]]:
@@ -58,12 +69,13 @@ _SEE = "See Client."
 
 
 @_documented_as(Client)
-class AsyncClient:
+class AsyncClient(AwaitedPointUpdates):
     """A connection to a cluster for asyncio: the verbs of `Client`, awaited; `scroll` is an async iterator.
 
-    Any number of tasks of one event loop may use it at once. Cancelling a task ends its calls and leaves nothing
-    running. A cancelled write may have been applied in part; it is always safe to call again with the same input. Close
-    the client with `await client.close()`, or use it in an `async with` statement. Errors, timeouts, retries and the
+    Any number of tasks may use it at once, also of several event loops, in several threads. Cancelling a task ends its
+    calls and leaves nothing running. A cancelled write may have been applied in part; it is always safe to call again
+    with the same input. Connections are closed with their event loop, and when the client is no longer used; to release
+    them earlier, call `await client.close()`, or use an `async with` statement. Errors, timeouts, retries and the
     consistency of reads are those of `Client`.
     """
 
@@ -80,8 +92,13 @@ class AsyncClient:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"<shoal.AsyncClient {self._verbs.routers}>"
+
     async def close(self) -> None:
-        """End running calls and release connections. Running and later calls raise PreconditionFailed."""
+        """End running calls and release the connections of all loops. Running and later calls raise
+        PreconditionFailed.
+        """
         await self._driver.close()
 
     async def create_collection(
@@ -95,6 +112,9 @@ class AsyncClient:
         index: str = "auto",
         recall: float = 0.95,
         min_isr: int | None = None,
+        text: Mapping[str, Any] | None = None,
+        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
+        exist_ok: bool = False,
         timeout: float | None = None,
     ) -> None:
         """See Client."""
@@ -108,6 +128,9 @@ class AsyncClient:
                 index=index,
                 recall=recall,
                 min_isr=min_isr,
+                text=text,
+                search_defaults=search_defaults,
+                exist_ok=exist_ok,
                 timeout=timeout,
             )
         )
@@ -120,10 +143,23 @@ class AsyncClient:
         recall: float | None = None,
         replicas: int | None = None,
         min_isr: int | None = None,
+        text: Mapping[str, Any] | None = None,
+        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
         timeout: float | None = None,
     ) -> None:
         """See Client."""
-        await self._run(self._verbs.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, timeout=timeout))
+        await self._run(
+            self._verbs.alter_collection(
+                name,
+                index=index,
+                recall=recall,
+                replicas=replicas,
+                min_isr=min_isr,
+                text=text,
+                search_defaults=search_defaults,
+                timeout=timeout,
+            )
+        )
 
     async def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """See Client."""
@@ -133,13 +169,19 @@ class AsyncClient:
         """See Client."""
         return await self._run(self._verbs.list_collections(timeout))
 
+    async def collection_exists(self, name: str, *, timeout: float | None = None) -> bool:
+        """See Client."""
+        return await self._run(self._verbs.collection_exists(name, timeout))
+
     async def describe_collection(self, name: str, *, timeout: float | None = None) -> CollectionInfo:
         """See Client."""
         return await self._run(self._verbs.describe_collection(name, timeout))
 
-    async def optimize(self, name: str, *, timeout: float | None = None) -> None:
+    async def optimize(self, name: str, progress: bool | Progress = False, *, timeout: float | None = None) -> None:
         """See Client."""
-        await self._run(self._verbs.optimize(name, timeout))
+        with Shown(progress, f"optimize {name}").drawn(None) as told:
+            work = self._verbs.optimize(name, timeout, told)
+            work.settled(await self._driver.run_all(work.flows, len(work.flows), len(work.flows), work.done))
 
     async def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
         """See Client."""
@@ -227,7 +269,7 @@ class AsyncClient:
     async def search(
         self,
         name: str,
-        vector: Any,
+        vector: Any = None,
         k: int | None = None,
         *,
         filter: Mapping[str, Any] | None = None,
@@ -241,6 +283,9 @@ class AsyncClient:
         with_vectors: bool = False,
         radius: float | None = None,
         explain: bool = False,
+        text: str | Text | None = None,
+        legs: Sequence[SearchLeg] | None = None,
+        **fused: Unpack[FusedOptions],
     ) -> Hits:
         """See Client."""
         options = {
@@ -254,6 +299,8 @@ class AsyncClient:
             "with_vectors": with_vectors,
             "explain": explain,
         }
+        if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
+            return await self._run(self._verbs.fused_search(name, (vector, text, legs), k, filter, radius, fused, options))
         quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
         answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
@@ -264,7 +311,7 @@ class AsyncClient:
     async def search_many(
         self,
         name: str,
-        vectors: Any,
+        vectors: Any = None,
         k: int | Sequence[int] | npt.NDArray[Any] | None = None,
         *,
         filter: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
@@ -278,6 +325,9 @@ class AsyncClient:
         with_vectors: bool = False,
         radius: float | None = None,
         explain: bool = False,
+        text: Sequence[str | Text] | Text | None = None,
+        legs: Sequence[SearchLeg | Sequence[Text]] | None = None,
+        **fused: Unpack[FusedOptions],
     ) -> list[Hits]:
         """See Client."""
         options = {
@@ -291,6 +341,8 @@ class AsyncClient:
             "with_vectors": with_vectors,
             "explain": explain,
         }
+        if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
+            return await self._run(self._verbs.fused_search_many(name, (vectors, text, legs), k, filter, radius, fused, options))
         quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
         answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
@@ -325,6 +377,7 @@ class AsyncClient:
         filter: Mapping[str, Any] | None = None,
         batch: int = 1000,
         *,
+        after: PointId | None = None,
         with_payload: bool = True,
         with_vectors: bool = False,
         consistency: str = "session",
@@ -334,7 +387,7 @@ class AsyncClient:
         page.
         """
         pages = self._verbs.scroll(
-            name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout
+            name, filter, batch, after, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout
         )
         return self._points(pages)
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class AsyncTransport(Protocol):
-    """Sends requests. Used from one event loop."""
+    """Sends requests."""
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """Send the request and return the answer that its class documents, within about timeout_s seconds.
@@ -54,7 +54,8 @@ class AsyncDriver:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._transport, self._clock, self._chance = transport, clock, chance
-        self._closed = asyncio.Event()
+        self._closed = False
+        self._sleepers: set[asyncio.Future[None]] = set()
         self._sleep = sleep or self._pause
         self.takes_bytes = hasattr(transport, "exchange")
 
@@ -105,8 +106,11 @@ class AsyncDriver:
         return work.outcomes
 
     async def close(self) -> None:
-        """Wake sleepers and close the transport."""
-        self._closed.set()
+        """Wake sleepers of all loops and close the transport."""
+        self._closed = True
+        for sleeper in tuple(self._sleepers):
+            if not sleeper.get_loop().is_closed():
+                sleeper.get_loop().call_soon_threadsafe(_wake, sleeper)
         await self._transport.close()
 
     async def _carry_out(self, step: Call | Sleep) -> tuple[Any, ShoalError | None]:
@@ -121,15 +125,24 @@ class AsyncDriver:
                 return None, None
 
     async def _pause(self, seconds: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.add(woken)
         try:
             async with asyncio.timeout(seconds):
-                await self._closed.wait()
+                await woken
         except TimeoutError:
             return
+        finally:
+            self._sleepers.discard(woken)
 
     def _check_open(self) -> None:
-        if self._closed.is_set():
+        if self._closed:
             raise PreconditionFailed("this client is closed")
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 class _AsyncWork(Generic[T]):

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy.typing as npt
 
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.flow import Flow, Tried
+from shoal.client.leg_input import FusedOptions, needs_legs
+from shoal.client.legs import SearchLeg, Text
+from shoal.client.pages import Pages
+from shoal.client.point_updates import PointUpdates
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
+from shoal.client.routers import FROM_ENVIRONMENT, address_from_input
 from shoal.client.sync_driver import SyncDriver, Transport
 from shoal.client.transports.choice import TransportName, blocking_transport
-from shoal.client.verbs import Pages, Verbs
+from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
+from shoal.core.fusion_choice import SearchDefaults
+from shoal.core.points import PointId
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.requests import Search
@@ -27,12 +34,19 @@ from shoal.core.shard_calls import SegmentCurve, ShardRecall
 T = TypeVar("T")
 
 
-def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float | None = None, transport: TransportName = "auto") -> Client:
+def connect(
+    address: str | Iterable[str] = FROM_ENVIRONMENT,
+    port: int | None = None,
+    *,
+    timeout: float | None = None,
+    transport: TransportName = "auto",
+) -> Client:
     """Return a client of the cluster at `address`: "host:port" of a router, or several (a list, or joined by commas).
 
+    address: by default that of the environment variable SHOAL_ADDRESS, or localhost:7600. port: if `address` is a host.
     Nothing is sent before the first call. With several addresses, a call moves on to the next one when a router does
     not answer. timeout: seconds for each call that gives none, retries included; None: 10 for reads, 60 for writes, 600
-    for optimize.
+    for optimize, and 1 until a router was reached for the first time; a given one also waits for a cluster to start.
 
     transport: "auto" sends the first call over gRPC and the following ones over HTTP, which is faster, if the router
     says that it has an HTTP port that can be reached; "http" uses only HTTP; "grpc" uses only gRPC. An address
@@ -40,10 +54,10 @@ def connect(address: str | Iterable[str] = "localhost:7600", *, timeout: float |
 
     Raises InvalidArgument for a malformed address or an unknown transport.
     """
-    return Client(address, timeout=timeout, transport=transport)
+    return Client(address_from_input(address, port), timeout=timeout, transport=transport)
 
 
-class Client:
+class Client(PointUpdates):
     """A connection to a cluster. Thread-safe; close it, or use it in a `with` statement.
 
     Every method raises ShoalErrors. InvalidArgument: bad input, raised at once. NotFound: the collection is unknown.
@@ -68,6 +82,9 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<shoal.Client {self._verbs.routers}>"
+
     def close(self) -> None:
         """End running calls and release connections. Later calls raise PreconditionFailed."""
         self._driver.close()
@@ -83,6 +100,9 @@ class Client:
         index: str = "auto",
         recall: float = 0.95,
         min_isr: int | None = None,
+        text: Mapping[str, Any] | None = None,
+        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
+        exist_ok: bool = False,
         timeout: float | None = None,
     ) -> None:
         """Create a collection; returns when the primaries of all its shards serve, so that it can be used at once.
@@ -96,6 +116,13 @@ class Client:
         recall: target of searches that give none, 0 < recall <= 1. replicas: of each shard, 1 to 7, each on another
         worker. min_isr: replicas that a write must reach before it is acknowledged, 1 to replicas; None: replicas - 1,
         at least 1.
+
+        text: payload fields to search by words, as in {"title": "auto", "body": {"kind": "auto", "stem": "german"}};
+        kinds are auto, cjk, words and raw. search_defaults: what searches with several legs do that say nothing, as in
+        {"fusion": "rrf", "c": 60, "dense_weight": 0.4, "text_weight": 0.6, "boosts": {"title": 2}}.
+
+        exist_ok: a collection that has the name already is left as it is, with its index, text fields and points. If
+        its dimension or metric is another one, AlreadyExists is raised, and names it.
 
         Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers
         than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim, and
@@ -112,6 +139,9 @@ class Client:
                 index=index,
                 recall=recall,
                 min_isr=min_isr,
+                text=text,
+                search_defaults=search_defaults,
+                exist_ok=exist_ok,
                 timeout=timeout,
             )
         )
@@ -124,6 +154,8 @@ class Client:
         recall: float | None = None,
         replicas: int | None = None,
         min_isr: int | None = None,
+        text: Mapping[str, Any] | None = None,
+        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
         timeout: float | None = None,
     ) -> None:
         """Change a live collection; returns when the cluster has accepted the change.
@@ -135,8 +167,23 @@ class Client:
         `describe_collection(name).builds_pending` is the number of shards with a running or due build (0: all is done);
         `.waiting` says why a due build does not begin. A new recall holds from the next search on. Replicas are added
         and removed in the background. Raises PreconditionFailed for more replicas than there are live workers.
+
+        text: all text fields from now on; those that are not named are dropped. Until the texts of all points are
+        indexed, searches by new ones raise PreconditionFailed. search_defaults: all of them; they hold from the next
+        search on.
         """
-        self._run(self._verbs.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, timeout=timeout))
+        self._run(
+            self._verbs.alter_collection(
+                name,
+                index=index,
+                recall=recall,
+                replicas=replicas,
+                min_isr=min_isr,
+                text=text,
+                search_defaults=search_defaults,
+                timeout=timeout,
+            )
+        )
 
     def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
         """Drop a collection and delete its data.
@@ -149,13 +196,23 @@ class Client:
         """Return all collections, in the order of their names; each has `.name`, `.spec`, `.state` and `.id`."""
         return self._run(self._verbs.list_collections(timeout))
 
+    def collection_exists(self, name: str, *, timeout: float | None = None) -> bool:
+        """Return whether a collection has this name. One that is being dropped does not count."""
+        return self._run(self._verbs.collection_exists(name, timeout))
+
     def describe_collection(self, name: str, *, timeout: float | None = None) -> CollectionInfo:
         """Return a collection's spec, points, rows, segments and sizes."""
         return self._run(self._verbs.describe_collection(name, timeout))
 
-    def optimize(self, name: str, *, timeout: float | None = None) -> None:
-        """Seal and merge everything now; returns when no row is growing and no index build is pending."""
-        self._run(self._verbs.optimize(name, timeout))
+    def optimize(self, name: str, progress: bool | Progress = False, *, timeout: float | None = None) -> None:
+        """Seal and merge everything now; returns when no row is growing and no index build is pending.
+
+        progress: as in `upsert`, with (rows in built indexes, all rows), looked up four times a second. The rows of a
+        segment count when its index is built.
+        """
+        with Shown(progress, f"optimize {name}").drawn(None) as told:
+            work = self._verbs.optimize(name, timeout, told)
+            work.settled(self._driver.run_all(work.flows, len(work.flows), len(work.flows), work.done))
 
     def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
         """Measure recall against cost of each sealed segment now, for k hits, and keep the result for later searches.
@@ -223,11 +280,12 @@ class Client:
     ) -> int:
         """Write points, replacing those with the same id; returns their number when all are durable.
 
-        ids: n ints (64 bits) or strings; vectors: (n, dim) array or lists of real numbers, rounded to float32;
-        payloads: n dicts or None, or None for all. If an id is given twice, the last point counts. Large input is cut
-        into messages of about 4 MiB, of which four travel at a time; timeout holds for each of them. progress: True
-        draws a bar with rows/s on stderr; a function is called with (acknowledged, all). Raises InvalidArgument before
-        anything is written; it names the index of the first bad point (`error.details.index`).
+        ids: n ints (64 bits), strings or UUIDs; vectors: (n, dim) array or lists of real numbers, rounded to float32;
+        payloads: n dicts or None, or None for all; all of them also as frames or Series of pandas or polars. If an id
+        is given twice, the last point counts. Large input is cut into messages of about 4 MiB, of which four travel at
+        a time; timeout holds for each of them. progress: True draws a bar with rows/s, on stderr or in a notebook's
+        cell; a function is called with (acknowledged, all). Raises InvalidArgument before anything is written; it names
+        the index of the first bad point (`error.details.index`).
         """
         shown = Shown(progress, f"upsert {name}")
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
@@ -273,7 +331,7 @@ class Client:
     def search(
         self,
         name: str,
-        vector: Any,
+        vector: Any = None,
         k: int | None = None,
         *,
         filter: Mapping[str, Any] | None = None,
@@ -287,20 +345,26 @@ class Client:
         with_vectors: bool = False,
         radius: float | None = None,
         explain: bool = False,
+        text: str | Text | None = None,
+        legs: Sequence[SearchLeg] | None = None,
+        **fused: Unpack[FusedOptions],
     ) -> Hits:
-        """Return the k points nearest to `vector` (dim,), best first; fewer only if fewer match.
+        """Return the k points nearest to `vector` (dim,), or with the words of `text`, or best in both, best first;
+        fewer only if fewer match.
 
         filter: only points whose payload matches, as in {"label": 3, "price": {"$lt": 10}}; it costs no results and no
         recall. k: 10 if not given. radius: only points at least as near (l2: score at most radius; ip, cosine: at
         least). With radius and without k, all of them are returned, up to the 16,384 that one answer holds; `more` of
         the result says whether k cut off any.
 
-        How exact, one of three: exact=True compares with every point; recall (0 < recall <= 1) is the share of the true
-        nearest to find on average, by default the collection's; params={"ef": 64} or {"nprobe": 8} says how far to
-        search an index.
+        How exact vectors are searched, one of three: exact=True; recall (0 < recall <= 1), the share of the true
+        nearest to find on average, by default the collection's; params={"ef": 64} or {"nprobe": 8}.
 
-        explain: `explain` of the result says how each segment of each shard was searched. allow_partial: leave out
-        shards that do not answer, and name them in `missing_shards` of the result.
+        text is never parsed; legs, instead of vector and text, are any number of Dense and Text. With either, or with
+        one of `fused` (see FusedOptions), hits are ranked by fused scores, and tell `legs`, `highlights` and `group`.
+
+        explain: `explain` of the result says how it was searched. allow_partial: leave out shards that do not answer,
+        and name them in `missing_shards` of the result.
         """
         options = {
             "recall": recall,
@@ -313,6 +377,8 @@ class Client:
             "with_vectors": with_vectors,
             "explain": explain,
         }
+        if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
+            return self._run(self._verbs.fused_search(name, (vector, text, legs), k, filter, radius, fused, options))
         quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
         answer = None if quick is None else self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
@@ -323,7 +389,7 @@ class Client:
     def search_many(
         self,
         name: str,
-        vectors: Any,
+        vectors: Any = None,
         k: int | Sequence[int] | npt.NDArray[Any] | None = None,
         *,
         filter: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
@@ -337,12 +403,16 @@ class Client:
         with_vectors: bool = False,
         radius: float | None = None,
         explain: bool = False,
+        text: Sequence[str | Text] | Text | None = None,
+        legs: Sequence[SearchLeg | Sequence[Text]] | None = None,
+        **fused: Unpack[FusedOptions],
     ) -> list[Hits]:
-        """Search as `search` does for each row of `vectors` (n, dim), in one call: at most 4,096 rows and 1,000,000
-        hits.
+        """Search as `search` does for each row of `vectors` (n, dim), in as few calls as possible: one call takes 4,096
+        rows and 1,000,000 hits. More are cut, and timeout holds for each call.
 
         k and filter: one for all rows, or a list with one for each (a filter of None: all points). With radius and
-        without k, each row gets at most 1,000,000 / n hits.
+        without k, each row gets at most 1,000,000 / n hits, and 244 or more. text: a list with one for each query.
+        legs: a Dense takes (n, dim), a Text a list; a list of Text is a leg, too.
         """
         options = {
             "recall": recall,
@@ -355,6 +425,8 @@ class Client:
             "with_vectors": with_vectors,
             "explain": explain,
         }
+        if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
+            return self._run(self._verbs.fused_search_many(name, (vectors, text, legs), k, filter, radius, fused, options))
         quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
         answer = None if quick is None else self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
@@ -389,19 +461,17 @@ class Client:
         filter: Mapping[str, Any] | None = None,
         batch: int = 1000,
         *,
+        after: PointId | None = None,
         with_payload: bool = True,
         with_vectors: bool = False,
         consistency: str = "session",
         timeout: float | None = None,
     ) -> Iterator[Point]:
-        """Iterate over all points, or those that match a filter, in the order of ids, integers before strings.
-
-        Points are read `batch` at a time during the iteration; timeout holds for each read. A point that exists, and
-        matches, during the whole iteration comes exactly once. Raises NotFound when the collection is dropped
-        meanwhile, even if a new one has the same name. Bad arguments are refused at the call, not at the first point.
+        """Iterate over all points, or those that match, by ids, integers before strings; after: begin behind this id.
+        Each read is of `batch` points. A point that is there all the while comes once. NotFound: dropped meanwhile.
         """
         pages = self._verbs.scroll(
-            name, filter, batch, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout
+            name, filter, batch, after, with_payload=with_payload, with_vectors=with_vectors, consistency=consistency, timeout=timeout
         )
         return self._points(pages)
 

@@ -6,6 +6,10 @@ sync driver with threads, the async one with tasks, a test by hand.
 All requests of a client are safe to repeat: writes and creations carry a request id that stays the same, a drop carries
 the id of the collection, and the others change nothing or end in the same state. Therefore each Unavailable answer is
 retried until the deadline. So is the answer of a busy server that gives a retry_after_s, which is then the least pause.
+
+There is one exception. A client that has never been answered, and whose caller gave no timeout, is told after a second
+that no router can be reached: the address is wrong, or nothing runs there. A client that was answered before waits for
+its routers, which may be starting again.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from shoal.client.routers import Routers
-from shoal.core.errors import Applied, DeadlineExceeded, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.errors import Applied, DeadlineExceeded, NotReached, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
 from shoal.core.requests import Request
 
 T = TypeVar("T")
@@ -26,6 +30,14 @@ FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
 LEAST_ATTEMPT_S = 0.02
 """No further attempt is made with less time than this left."""
+UNREACHED_S = 1.0
+"""After so many seconds a client says that it has never reached a router."""
+
+
+class UsualTimeout(float):
+    """Seconds of a call whose caller gave no timeout."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +106,10 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
         if error is None:
             routers.prefer(position)
             return reply
+        if not isinstance(error, NotReached):
+            routers.answered = True
+        elif attempt >= count and isinstance(timeout_s, UsualTimeout) and not routers.answered:
+            timeout_s = UsualTimeout(min(timeout_s, UNREACHED_S))
         doubt, left_s = doubt.after(error), timeout_s - elapsed_s
         again = is_passing(error) or (isinstance(error, DeadlineExceeded) and cut_short)
         pause_s = pause_before(attempt, count, reply.chance, left_s, error.details.retry_after_s)

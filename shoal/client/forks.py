@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -23,6 +25,19 @@ class ForkLock:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+    @contextmanager
+    def within(self, timeout_s: float) -> Iterator[bool]:
+        """Hold the lock in a `with` statement. Yields whether it was free within timeout_s seconds; else it is not
+        held.
+        """
+        lock = self._lock
+        held = lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX))
+        try:
+            yield held
+        finally:
+            if held:
+                lock.release()
 
     def renew(self) -> None:
         """Release the lock, whoever holds it."""

@@ -1,7 +1,12 @@
-"""A progress bar with rows/s on stderr. rich is imported only when a bar is drawn."""
+"""A progress bar with rows/s: on stderr, or in the output of a notebook's cell.
+
+rich is imported only when a bar is drawn on stderr, IPython is used only where it runs already.
+"""
 
 from __future__ import annotations
 
+import html
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +20,9 @@ Progress = Callable[[int, int], None]
 
 Only one thread calls it at a time.
 """
+
+DRAWN_AGAIN_S = 0.2
+"""Seconds between two pictures of a bar in a notebook."""
 
 
 class Pace:
@@ -50,7 +58,8 @@ class Shown:
         unknown.
         """
         if self._progress is True:
-            return rows_bar(self._title, total, self._pace)
+            draw = notebook_bar if in_notebook() else rows_bar
+            return draw(self._title, total, self._pace)
         return nullcontext(cast("Progress", self._progress) if self._progress else None)
 
 
@@ -79,3 +88,37 @@ def rows_bar(title: str, total: int | None, pace: Pace) -> Iterator[Callable[[in
             bar.update(task, completed=rows, total=of)
 
         yield moved
+
+
+def in_notebook() -> bool:
+    """Return whether this program is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+
+
+@contextmanager
+def notebook_bar(title: str, total: int | None, pace: Pace, clock: Clock = time.monotonic) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar in the output of a cell, as HTML, which needs no widgets. See rows_bar."""
+    display: Any = sys.modules["IPython"].display
+    shown = display.display(display.HTML(bar_html(title, 0, total, "")), display_id=True)
+    drawn_at, rows, all_rows = clock(), 0, total
+
+    def moved(done: int, of: int) -> None:
+        nonlocal drawn_at, rows, all_rows
+        pace.moved(done)
+        rows, all_rows = done, of
+        if clock() - drawn_at >= DRAWN_AGAIN_S:
+            drawn_at = clock()
+            shown.update(display.HTML(bar_html(title, rows, all_rows, pace.text())))
+
+    try:
+        yield moved
+    finally:
+        shown.update(display.HTML(bar_html(title, rows, all_rows, pace.text())))
+
+
+def bar_html(title: str, rows: int, total: int | None, pace: str) -> str:
+    """Return a bar as HTML. total: None if unknown; pace: "" if unknown."""
+    bar = "<progress></progress>" if total is None else f'<progress value="{rows}" max="{max(total, 1)}"></progress>'
+    told = f"{rows:,}" if total is None else f"{rows:,}/{total:,}"
+    return f"<div>{html.escape(title)} {bar} {told}{html.escape(f', {pace}' if pace else '')}</div>"

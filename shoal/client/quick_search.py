@@ -15,7 +15,10 @@ import numpy.typing as npt
 
 from shoal.client.identity import Session
 from shoal.client.results import Hits, hits_of, hits_of_lists
+from shoal.client.routers import Routers
+from shoal.client.search_input import DEFAULT_K
 from shoal.core.errors import Internal, InvalidArgument
+from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import Matrix
 from shoal.core.replies import Found
 from shoal.core.requests import Search
@@ -36,15 +39,20 @@ _K, _RECALL = frozenset({int, type(None)}), frozenset({float, type(None)})
 
 
 class QuickSearch(NamedTuple):
-    """The first attempt of a search. address, timeout_s: as the general way chooses them; queries: number of them."""
+    """The first attempt of a search. address, timeout_s: as the general way chooses them; queries: number of them;
+    routers: are told that one of them has answered.
+    """
 
     address: str
     data: bytes
     timeout_s: float
     queries: int
+    routers: Routers | None = None
 
     def hits(self, answer: bytes) -> list[Hits]:
         """Return the hits of each query. Raises Internal if the answer cannot be read."""
+        if self.routers is not None:
+            self.routers.answered = True
         lists = lists_of_answer(answer)
         if lists is not None:
             hits = hits_of_lists(lists)
@@ -75,6 +83,8 @@ class QuickSearches:
         if head is None:
             return None
         rows, dim = (1, len(queries)) if queries.ndim == 1 else queries.shape
+        if rows > 1 and (rows > DEFAULT_LIMITS.batch_queries or rows * (k or DEFAULT_K) > DEFAULT_LIMITS.batch_hits):
+            return None
         before = self._before.get((rows, dim))
         if before is None:
             before = _kept(self._before, (rows, dim), bytes_before_queries(rows, dim))
@@ -141,7 +151,7 @@ def _plain(array: npt.NDArray[Any]) -> Matrix | None:
         return None
     # The square of one vector is faster than to look at each number, and finite for nearly all usual ones.
     flat = array.reshape(-1)
-    if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(array).all():
+    if not math.isfinite(np.vdot(flat, flat)) and not np.isfinite(array).all():
         return None
     return array
 

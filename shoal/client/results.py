@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import repeat
 from typing import Any, TypeVar
@@ -11,13 +12,33 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from shoal.client.highlights import field_text, highlighted
+from shoal.core.fused_search import HitExplain, LegExplain, Span
+from shoal.core.notebook import MOST_ROWS, html_of_records
 from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, StoredColumns
 from shoal.core.shard_calls import QueryGroup, SegmentExplain
+from shoal.core.text_calls import TextExplain, WordShare
 from shoal.core.topk import HitColumns
 from shoal.wire.search_bytes import HitLists
 
 Vector = npt.NDArray[np.float32]
+
+WORDLESS = "the text holds no word to search for, only stop words or punctuation"
+"""Said of Hits.wordless."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegHit:
+    """What one leg of a search says of a hit.
+
+    rank: from 1; score: as the leg gives it, of a vector that of the metric, of a text BM25; words: what each word gave
+    to the score, only with explain, and only if the search has one text leg.
+    """
+
+    rank: int
+    score: float
+    words: tuple[WordShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +51,10 @@ class Hit:
 
     The JSON text of a payload is read when `payload` is used for the first time. DataLoss is then raised if the text
     is damaged.
+
+    A search with legs (a text, several legs, groups ...) tells more: legs, by name those that found the hit;
+    highlights, if requested, by field the begins and ends of words of the query in its text, in characters, without
+    fields that have none; group, with group_by, its value at that path. They are empty for other hits.
     """
 
     id: PointId
@@ -37,18 +62,67 @@ class Hit:
     payload: dict[str, Any] | None = field(default=None, hash=False)
     vector: Vector | None = field(default=None, compare=False)
 
+    @property
+    def legs(self) -> Mapping[str, LegHit]:
+        """Return what each leg that found the hit says of it, by name."""
+        return {}
+
+    @property
+    def highlights(self) -> Mapping[str, tuple[Span, ...]]:
+        """Return where words of the query are in the text of each field."""
+        return {}
+
+    @property
+    def group(self) -> Any:
+        """Return the value of the hit's group."""
+        return None
+
+    def highlighted(self, field: str, before: str = "**", after: str = "**") -> str:
+        """Return the text of a text field with `before` and `after` around each word of the query.
+
+        It needs the payload, and a search with highlight=True. Raises InvalidArgument for what is no payload path.
+        """
+        return highlighted(field_text(self.payload, field), self.highlights.get(field, ()), before, after)
+
+
+class SearchExplain(tuple[SegmentExplain, ...]):
+    """How a search was done: how each segment of each shard was searched by vectors, for the queries of the call with
+    the same k and filter.
+
+    Of a search with legs, also: legs, what fusion made of each; hits, in the order of the hits, how each got its score;
+    texts, how each segment of each shard was searched by text.
+    """
+
+    legs: tuple[LegExplain, ...] = ()
+    hits: tuple[HitExplain, ...] = ()
+    texts: tuple[TextExplain, ...] = ()
+
 
 class Hits(list[Hit]):
     """Hits of one query, best first.
 
     missing_shards: with allow_partial, the shards that did not answer, as "name/number"; more: with radius, whether k
-    hits were found, so that more points may lie within it; explain: if requested, how each segment of each shard was
-    searched for the queries of this call with the same k and filter.
+    hits were found, so that more points may lie within it; complete: of a search with legs, whether k hits (or groups)
+    were found, or there are no more; wordless: names of the text legs whose text held no word to search for, only stop
+    words or punctuation, so that the leg found nothing; explain: if requested, how it was searched.
     """
 
     missing_shards: tuple[str, ...] = ()
     more: bool = False
-    explain: tuple[SegmentExplain, ...] = ()
+    complete: bool = True
+    wordless: tuple[str, ...] = ()
+    explain: SearchExplain = SearchExplain()
+
+    def __repr__(self) -> str:
+        """Return the list as Python shows it, and the legs without words, if there are some."""
+        listed = super().__repr__()
+        return f"<Hits {listed}, wordless: {', '.join(self.wordless)}>" if self.wordless else listed
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: ids, scores, the rank and score of each leg, and the fields of payloads."""
+        records = [_record_of(hit, {"score": hit.score, **_legs_of(hit)}) for hit in self[:MOST_ROWS]]
+        note = f"<p>{WORDLESS}: leg {html.escape(', '.join(self.wordless))} found nothing</p>" if self.wordless else ""
+        return html_of_records(records, len(self)) + note
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +135,26 @@ class Point:
     id: PointId
     payload: dict[str, Any] | None = field(default=None, hash=False)
     vector: Vector | None = field(default=None, compare=False)
+
+
+class Points(list[Point]):
+    """Points that were read, which notebooks show as a table: `Points(islice(client.scroll("things"), 20))`."""
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: ids, the fields of payloads, and the first numbers of vectors."""
+        return html_of_records([_record_of(point, {}) for point in self[:MOST_ROWS]], len(self))
+
+
+def _record_of(read: Hit | Point, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a hit or point. A field of a payload that has the name of another column comes last."""
+    record: dict[str, Any] = {"id": str(read.id), **own}
+    for name, value in (read.payload or {}).items():
+        record[f"payload.{name}" if name in record or name == "vector" else name] = value
+    return record if read.vector is None else {**record, "vector": read.vector}
+
+
+def _legs_of(hit: Hit) -> dict[str, str]:
+    return {f"leg {name}": f"{leg.rank}. ({leg.score:.4g})" for name, leg in hit.legs.items()}
 
 
 class _StoredPayload:
@@ -142,7 +236,7 @@ def mark_more(answer: Sequence[Hits], groups: Sequence[QueryGroup]) -> None:
 def mark_explain(answer: Sequence[Hits], groups: Sequence[QueryGroup], explain: Sequence[SegmentExplain]) -> None:
     """Set `explain` of each query to the explanations of its group."""
     for number, group in enumerate(groups):
-        told = tuple(each for each in explain if each.group == number)
+        told = SearchExplain(each for each in explain if each.group == number)
         for at in _positions(group, len(answer)):
             answer[at].explain = told
 
@@ -152,9 +246,9 @@ def _positions(group: QueryGroup, count: int) -> Sequence[int]:
     return listed
 
 
-def points_of(columns: StoredColumns) -> list[Point]:
+def points_of(columns: StoredColumns) -> Points:
     """Return the points in the order of the columns."""
-    return _made(Point, len(columns), id=columns.ids.tolist(), payload=_or_none(columns.payloads), vector=_or_none(columns.vectors))
+    return Points(_made(Point, len(columns), id=columns.ids.tolist(), payload=_or_none(columns.payloads), vector=_or_none(columns.vectors)))
 
 
 def _or_none(column: Iterable[Any] | None) -> Iterable[Any]:

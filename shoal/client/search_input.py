@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from shoal.client import inputs
+from shoal.client.identity import Session
 from shoal.core.collection import check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, filter_key
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import plain_value
+from shoal.core.points import Matrix
+from shoal.core.requests import Search
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 
 DEFAULT_K = 10
@@ -50,6 +52,41 @@ def groups_from_input(k: Any, filter: Any, *, queries: int, radius: float | None
     )
 
 
+def search_from_input(
+    collection: str,
+    queries: Matrix,
+    groups: tuple[QueryGroup, ...],
+    radius: float | None,
+    session: Session,
+    *,
+    recall: Any,
+    params: Any,
+    exact: Any,
+    consistency: str,
+    allow_partial: Any,
+    with_payload: Any,
+    with_vectors: Any,
+    explain: Any,
+) -> Search:
+    """Return the search with these arguments of a caller, of which queries, groups and radius are checked already.
+
+    Raises InvalidArgument.
+    """
+    name = inputs.name_from_input(collection)
+    return Search(
+        collection=name,
+        queries=queries,
+        groups=groups,
+        accuracy=accuracy_from_input(exact=exact, recall=recall, params=params),
+        radius=radius,
+        explain=bool(explain),
+        with_payload=bool(with_payload),
+        with_vectors=bool(with_vectors),
+        allow_partial=bool(allow_partial),
+        read=session.read_as(name, consistency),
+    )
+
+
 def accuracy_from_input(*, exact: Any, recall: Any, params: Any) -> Accuracy | None:
     """Return how exact a search is to be; None: the collection's recall.
 
@@ -79,23 +116,12 @@ def radius_from_input(value: Any) -> float | None:
     """Return the worst wanted score; None: any score. Raises InvalidArgument unless it is a finite number."""
     if value is None:
         return None
-    number = plain_value(value)
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not _is_finite(number):
-        raise InvalidArgument(
-            f"radius is {value!r}, it must be a finite number: the worst score that is wanted", ErrorDetails(field="radius")
-        )
-    return float(number)
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False
+    return inputs.real_number("radius", value, "a finite number: the worst score that is wanted")
 
 
 def _usual_k(queries: int, radius: float | None) -> int:
-    return DEFAULT_K if radius is None else min(DEFAULT_LIMITS.k, max(1, DEFAULT_LIMITS.batch_hits // queries))
+    at_once = min(queries, DEFAULT_LIMITS.batch_queries)
+    return DEFAULT_K if radius is None else min(DEFAULT_LIMITS.k, max(1, DEFAULT_LIMITS.batch_hits // at_once))
 
 
 def _count(k: Any, index: int | None = None) -> int:

@@ -5,6 +5,7 @@ All drivers share it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import uuid
 from collections.abc import Iterable, Mapping
@@ -14,10 +15,16 @@ import numpy as np
 
 from shoal.client import inputs, writes
 from shoal.client.batches import Batches
-from shoal.client.flow import LEAST_ATTEMPT_S, Flow, answered, reply_to, share_of
+from shoal.client.creation import created_if_missing, living
+from shoal.client.flow import LEAST_ATTEMPT_S, Flow, UsualTimeout, answered, reply_to, share_of
+from shoal.client.fused_results import fused_hits_of
 from shoal.client.identity import RequestIds, Session
+from shoal.client.leg_input import fused_pieces, legs_from_input, terms_from_input
+from shoal.client.many import Piece, groups_within, one_after_another, pieces_of
+from shoal.client.pages import Pages
+from shoal.client.progress import Progress
 from shoal.client.quick_search import QuickSearch, QuickSearches, check_queries, one_query, several_queries
-from shoal.client.results import Hits, Point, hits_of, mark_explain, mark_more, points_of
+from shoal.client.results import Hits, Point, Points, hits_of, mark_explain, mark_more, points_of
 from shoal.client.routers import Routers, addresses_from_input
 from shoal.client.search_input import (
     accuracy_from_input,
@@ -25,11 +32,15 @@ from shoal.client.search_input import (
     one_group,
     radius_from_input,
     recall_from_input,
+    search_from_input,
 )
-from shoal.core.collection import CollectionState
+from shoal.client.watching import WatchedOptimize
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound
+from shoal.core.fused_search import FusedFound, FusedSearch, Leg
+from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.ids import WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.notebook import Rows
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import AuditEntry, RecoveryRequest
 from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery
@@ -51,6 +62,7 @@ from shoal.core.requests import (
     TuneCollection,
 )
 from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
+from shoal.core.text_fields import text_fields_from_input
 from shoal.core.vector_input import query_from_input
 
 READ_TIMEOUT_S = 10.0
@@ -80,7 +92,9 @@ class Verbs:
         self._quick = QuickSearches(self._session, self._usual_search, DEFAULT_LIMITS.message_bytes)
 
     def _seconds(self, timeout: float | None, default_s: float) -> float:
-        return inputs.seconds(self._timeout if timeout is None else timeout, default_s)
+        given = self._timeout if timeout is None else timeout
+        seconds = inputs.seconds(given, default_s)
+        return UsualTimeout(seconds) if given is None or isinstance(given, UsualTimeout) else seconds
 
     def create_collection(
         self,
@@ -93,9 +107,14 @@ class Verbs:
         index: str,
         recall: float,
         min_isr: int | None,
+        text: Any,
+        search_defaults: Any,
+        exist_ok: bool,
         timeout: float | None,
     ) -> Flow[None]:
-        """Create the collection, only once even if retried."""
+        """Create the collection, only once even if retried. exist_ok: leave one of this name as it is."""
+        fields = text_fields_from_input(() if text is None else text)
+        names, usual = [each.name for each in fields], SearchDefaults()
         request = CreateCollection(
             name=inputs.name_from_input(name, "name"),
             dim=inputs.whole_number("dim", dim, DEFAULT_LIMITS.dim),
@@ -105,22 +124,39 @@ class Verbs:
             index=inputs.index_text(index),
             recall=recall_from_input(recall),
             min_isr=_min_isr(min_isr) or 0,
+            text=fields,
+            defaults=usual if search_defaults is None else inputs.search_defaults(search_defaults, names),
             request_id=uuid.uuid4().hex,
         )
-        yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
+        create = created_if_missing if exist_ok else answered
+        yield from create(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
     def alter_collection(
-        self, name: str, *, index: str | None, recall: float | None, replicas: int | None, min_isr: int | None, timeout: float | None
+        self,
+        name: str,
+        *,
+        index: str | None,
+        recall: float | None,
+        replicas: int | None,
+        min_isr: int | None,
+        text: Any,
+        search_defaults: Any,
+        timeout: float | None,
     ) -> Flow[None]:
         """Change the values that are given."""
-        if index is None and recall is None and replicas is None and min_isr is None:
-            raise InvalidArgument("nothing to change is given: name an index, a recall, replicas or min_isr", ErrorDetails(field="index"))
+        if all(each is None for each in (index, recall, replicas, min_isr, text, search_defaults)):
+            raise InvalidArgument(
+                "nothing to change is given: name an index, a recall, replicas, min_isr, text or search_defaults",
+                ErrorDetails(field="index"),
+            )
         request = AlterCollection(
             name=inputs.name_from_input(name, "name"),
             index=None if index is None else inputs.index_text(index),
             recall=None if recall is None else recall_from_input(recall),
             replicas=None if replicas is None else inputs.whole_number("replicas", replicas, DEFAULT_LIMITS.replicas),
             min_isr=_min_isr(min_isr),
+            text=None if text is None else text_fields_from_input(text),
+            defaults=None if search_defaults is None else inputs.search_defaults(search_defaults, None),
         )
         yield from answered(request, timeout_s=self._seconds(timeout, WRITE_TIMEOUT_S), routers=self.routers)
 
@@ -130,27 +166,33 @@ class Verbs:
         """
         checked, timeout_s = inputs.name_from_input(name, "name"), self._seconds(timeout, WRITE_TIMEOUT_S)
         listed = yield from reply_to(ListCollections(), timeout_s=timeout_s, routers=self.routers)
-        found = [each.id for each in listed.value if each.name == checked and each.state != CollectionState.DROPPING]
-        if not found:
+        found = living(listed.value, checked)
+        if found is None:
             raise NotFound(f"collection {checked!r} does not exist", ErrorDetails(field="name"))
-        request = DropCollection(name=checked, collection_id=found[0])
+        request = DropCollection(name=checked, collection_id=found.id)
         yield from answered(request, timeout_s=timeout_s, routers=self.routers, elapsed_s=listed.elapsed_s)
         self._session.forget(checked)
 
     def list_collections(self, timeout: float | None) -> Flow[list[CollectionSummary]]:
         """Return all collections, in the order of their names."""
         listed: tuple[CollectionSummary, ...] = yield from self._read(ListCollections(), timeout)
-        return sorted(listed, key=lambda each: each.name)
+        return Rows(sorted(listed, key=lambda each: each.name))
+
+    def collection_exists(self, name: str, timeout: float | None) -> Flow[bool]:
+        """Return whether a collection has the name now."""
+        checked = inputs.name_from_input(name, "name")
+        return living((yield from self._read(ListCollections(), timeout)), checked) is not None
 
     def describe_collection(self, name: str, timeout: float | None) -> Flow[CollectionInfo]:
         """Return one collection and its sizes."""
         info: CollectionInfo = yield from self._read(DescribeCollection(name=inputs.name_from_input(name, "name")), timeout)
         return info
 
-    def optimize(self, name: str, timeout: float | None) -> Flow[None]:
-        """Seal and merge everything."""
+    def optimize(self, name: str, timeout: float | None, told: Progress | None) -> WatchedOptimize:
+        """Return the work that seals and merges everything, and tells meanwhile how many rows are sealed."""
         request = OptimizeCollection(name=inputs.name_from_input(name, "name"))
-        yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)
+        call: Flow[None] = answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)
+        return WatchedOptimize(call, lambda: self.describe_collection(name, None), told)
 
     def tune(self, name: str, k: int, queries: Any, timeout: float | None) -> Flow[list[SegmentCurve]]:
         """Return recall against cost, segment by segment."""
@@ -159,7 +201,7 @@ class Verbs:
             k=inputs.whole_number("k", k, DEFAULT_LIMITS.k),
             queries=None if queries is None else inputs.queries_from_input(queries, field="queries"),
         )
-        return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
+        return Rows((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
 
     def measure_recall(self, name: str, k: int, sample: int, recall: float | None, timeout: float | None) -> Flow[list[ShardRecall]]:
         """Return the recall of each shard."""
@@ -169,7 +211,7 @@ class Verbs:
             sample=inputs.whole_number("sample", sample, DEFAULT_LIMITS.batch_queries),
             recall=None if recall is None else recall_from_input(recall),
         )
-        return list((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
+        return Rows((yield from answered(request, timeout_s=self._seconds(timeout, LONG_TIMEOUT_S), routers=self.routers)))
 
     def cluster(self, timeout: float | None) -> Flow[ClusterInfo]:
         """Return the workers and shards."""
@@ -196,7 +238,7 @@ class Verbs:
     def audit(self, limit: int, timeout: float | None) -> Flow[list[AuditEntry]]:
         """Return the newest entries; reads them page by page."""
         wanted, following = inputs.whole_number("limit", limit, MOST_AUDIT_ENTRIES), ""
-        entries: list[AuditEntry] = []
+        entries = Rows[AuditEntry]()
         while len(entries) < wanted:
             page: AuditPage = yield from self._read(ListAudit(limit=wanted - len(entries), before=following), timeout)
             entries += page.entries
@@ -227,22 +269,58 @@ class Verbs:
         """Return the write that deletes by ids or by filter."""
         if (ids is None) == (filter is None):
             raise InvalidArgument("give either ids or a filter: which points are to be deleted", ErrorDetails(field="ids"))
-        name, timeout_s = inputs.name_from_input(collection), self._seconds(timeout, WRITE_TIMEOUT_S)
+        name, sender = inputs.name_from_input(collection), self.sender(timeout)
         if filter is None:
-            return writes.delete(name, inputs.ids_of_call(ids), self._sender(timeout_s))
-        return writes.delete_matching(name, inputs.filter_of_delete(filter), self._sender(timeout_s))
+            return writes.delete(name, inputs.ids_of_call(ids), sender)
+        return writes.delete_matching(name, inputs.filter_of_delete(filter), sender)
+
+    def clear(self, collection: str, timeout: float | None) -> writes.Write:
+        """Return the write that deletes every point."""
+        return writes.delete_matching(inputs.name_from_input(collection), writes.EVERY_POINT, self.sender(timeout))
+
+    def sender(self, timeout: float | None) -> writes.Sender:
+        """Return what sends the messages of a write."""
+        return self._sender(self._seconds(timeout, WRITE_TIMEOUT_S))
 
     def search(self, collection: str, vector: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[Hits]:
         """Search with one query. options: see `_search`."""
+        if vector is None:
+            raise InvalidArgument("there is nothing to search for: give vector, text or legs", ErrorDetails(field="vector"))
         query, within = query_from_input(vector), radius_from_input(radius)
         groups = one_group(k, filter, queries=1, radius=within)
         return (yield from self._search(collection, query, groups, within, **options))[0]
 
     def search_many(self, collection: str, vectors: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> Flow[list[Hits]]:
-        """Search with a batch of queries in one call. options: see `_search`."""
+        """Search with a batch of queries, in as few calls as routers take. options: see `_search`."""
+        if vectors is None:
+            raise InvalidArgument("there is nothing to search for: give vectors, text or legs", ErrorDetails(field="vectors"))
         queries, within = inputs.queries_from_input(vectors), radius_from_input(radius)
         groups = groups_from_input(k, filter, queries=len(queries), radius=within)
-        return (yield from self._search(collection, queries, groups, within, **options))
+
+        def search(piece: Piece) -> Flow[list[Hits]]:
+            return self._search(collection, queries[slice(*piece)], groups_within(groups, piece), within, **options)
+
+        return (yield from one_after_another(pieces_of(groups, len(queries), query_bytes=queries[0].nbytes), search))
+
+    def fused_search(
+        self, collection: str, looked_for: tuple[Any, Any, Any], k: Any, filter: Any, radius: Any, fused: Mapping[str, Any], options: Any
+    ) -> Flow[Hits]:
+        """Search with legs for one query. looked_for: vector, text, legs; fused: FusedOptions; options: `_search`."""
+        legs = legs_from_input(*looked_for, many=False)
+        return (yield from self._fused(collection, legs, one_group(k, filter, queries=1, radius=None), radius, fused, **options))[0]
+
+    def fused_search_many(
+        self, collection: str, looked_for: tuple[Any, Any, Any], k: Any, filter: Any, radius: Any, fused: Mapping[str, Any], options: Any
+    ) -> Flow[list[Hits]]:
+        """Search as `fused_search` does with a batch of queries in one call."""
+        legs = legs_from_input(*looked_for, many=True)
+        groups = groups_from_input(k, filter, queries=len(legs[0]), radius=None)
+
+        def search(piece: Piece) -> Flow[list[Hits]]:
+            parts = tuple(each.within(*piece) for each in legs)
+            return self._fused(collection, parts, groups_within(groups, piece), radius, fused, **options)
+
+        return (yield from one_after_another(fused_pieces(legs, groups, fused), search))
 
     def quick_search(self, collection: Any, vector: Any, k: Any, filter: Any, radius: Any, options: dict[str, Any]) -> QuickSearch | None:
         """Return the first attempt of `search` as bytes; None if the search is not a usual one."""
@@ -258,7 +336,7 @@ class Verbs:
 
     def _quick_search(self, collection: Any, queries: Matrix, k: Any, filter: Any, options: dict[str, Any]) -> QuickSearch | None:
         given, routers = options["timeout"], self.routers
-        timeout_s = self._seconds(None, READ_TIMEOUT_S) if given is None else given
+        timeout_s = float(self._seconds(None, READ_TIMEOUT_S)) if given is None else given
         if type(timeout_s) not in (int, float) or not LEAST_ATTEMPT_S < timeout_s < math.inf:
             return None
         data = self._quick.data(collection, queries, k, filter, options)
@@ -266,13 +344,13 @@ class Verbs:
             return None
         addresses = routers.addresses
         granted_s, count = share_of(timeout_s, 1, len(addresses)), 1 if queries.ndim == 1 else len(queries)
-        return QuickSearch(addresses[routers.preferred % len(addresses)], data, granted_s, count)
+        return QuickSearch(addresses[routers.preferred % len(addresses)], data, granted_s, count, routers)
 
     def _usual_search(self, name: str, k: Any, filter: Any, options: Mapping[str, Any]) -> Search:
         """Return a search with these arguments for the query [0.0]."""
         groups = one_group(k, filter, queries=1, radius=None)
         without_timeout = {option: value for option, value in options.items() if option != "timeout"}
-        return self._search_request(name, np.zeros((1, 1), np.float32), groups, None, **without_timeout)
+        return search_from_input(name, np.zeros((1, 1), np.float32), groups, None, self._session, **without_timeout)
 
     def _search(
         self,
@@ -284,7 +362,7 @@ class Verbs:
         timeout: float | None,
         **options: Any,
     ) -> Flow[list[Hits]]:
-        request = self._search_request(collection, queries, groups, radius, **options)
+        request = search_from_input(collection, queries, groups, radius, self._session, **options)
         found: Found = yield from self._read(request, timeout)
         answer = hits_of(found.hits, found.missing_shards)
         check_queries(len(answer), len(queries))
@@ -294,35 +372,37 @@ class Verbs:
             mark_explain(answer, groups, found.explain)
         return answer
 
-    def _search_request(
+    def _fused(
         self,
         collection: str,
-        queries: Matrix,
+        legs: tuple[Leg, ...],
         groups: tuple[QueryGroup, ...],
-        radius: float | None,
+        radius: Any,
+        fused: Mapping[str, Any],
         *,
         recall: Any,
         params: Any,
         exact: bool,
         consistency: str,
-        allow_partial: bool,
-        with_payload: bool,
-        with_vectors: bool,
-        explain: bool,
-    ) -> Search:
+        timeout: float | None,
+        **told: Any,
+    ) -> Flow[list[Hits]]:
         name = inputs.name_from_input(collection)
-        return Search(
+        terms = {each: bool(value) for each, value in told.items()} | terms_from_input(fused, legs, groups)
+        if radius is not None:
+            raise InvalidArgument(
+                "radius belongs to a search by one vector: give threshold, or min_score of a leg", ErrorDetails(field="radius")
+            )
+        request = FusedSearch(
             collection=name,
-            queries=queries,
+            legs=legs,
             groups=groups,
             accuracy=accuracy_from_input(exact=exact, recall=recall, params=params),
-            radius=radius,
-            explain=bool(explain),
-            with_payload=bool(with_payload),
-            with_vectors=bool(with_vectors),
-            allow_partial=bool(allow_partial),
             read=self._session.read_as(name, consistency),
+            **terms,
         )
+        found: FusedFound = yield from self._read(request, timeout)
+        return fused_hits_of(request, found)
 
     def get(
         self, collection: str, ids: Any, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None
@@ -330,7 +410,7 @@ class Verbs:
         """Return points by id; a large call uses several messages."""
         name, columns = inputs.name_from_input(collection), inputs.ids_of_call(ids)
         read = self._session.read_as(name, consistency)
-        points: list[Point] = []
+        points = Points()
         start = 0
         while start < len(columns):
             part: IdArray = columns[start : start + GET_IDS]
@@ -349,28 +429,23 @@ class Verbs:
         return counted
 
     def scroll(
-        self, collection: str, filter: Any, batch: int, *, with_payload: bool, with_vectors: bool, consistency: str, timeout: float | None
+        self, collection: str, filter: Any, batch: int, after: Any, *, consistency: str, timeout: float | None, **parts: bool
     ) -> Pages:
-        """Return the pages of all points that match."""
-        name, matching = inputs.name_from_input(collection), inputs.filter_or_none(filter)
-        limit = inputs.whole_number("batch", batch, DEFAULT_LIMITS.scroll_points)
-        read = self._session.read_as(name, consistency)
+        """Return the pages of all points that match, behind the id `after`. parts: with_payload and with_vectors."""
+        question = Scroll(
+            collection=inputs.name_from_input(collection),
+            limit=inputs.whole_number("batch", batch, DEFAULT_LIMITS.scroll_points),
+            filter=inputs.filter_or_none(filter),
+            with_payload=bool(parts["with_payload"]),
+            with_vectors=bool(parts["with_vectors"]),
+            read=self._session.read_as(collection, consistency),
+        )
+        behind = None if after is None else inputs.one_id(after, "after")
 
         def page(after: PointId | None, collection_id: str) -> Flow[Page]:
-            request = Scroll(
-                collection=name,
-                after=after,
-                limit=limit,
-                filter=matching,
-                with_payload=bool(with_payload),
-                with_vectors=bool(with_vectors),
-                read=read,
-                collection_id=collection_id,
-            )
-            answer: Page = yield from self._read(request, timeout)
-            return answer
+            return self._read(dataclasses.replace(question, after=after, collection_id=collection_id), timeout)
 
-        return Pages(page)
+        return Pages(page, behind)
 
     def _sender(self, timeout_s: float) -> writes.Sender:
         return writes.Sender(timeout_s=timeout_s, routers=self.routers, request_ids=self._request_ids, session=self._session)
@@ -381,27 +456,3 @@ class Verbs:
 
 def _min_isr(given: int | None) -> int | None:
     return None if given is None else inputs.whole_number("min_isr", given, DEFAULT_LIMITS.replicas, least=0)
-
-
-class Pages:
-    """The position of a scroll. Call `next_page()` until it returns None, and pass each answer to `take`."""
-
-    def __init__(self, page: Any) -> None:
-        self._page = page
-        self._after: PointId | None = None
-        self._collection_id = ""
-        self._more = True
-
-    def next_page(self) -> Flow[Page] | None:
-        """Return the flow that reads the next page; None when all pages were read."""
-        flow: Flow[Page] | None = self._page(self._after, self._collection_id) if self._more else None
-        return flow
-
-    def take(self, page: Page) -> list[Point]:
-        """Return the points of a page, and remember the position after it."""
-        points = points_of(page.points)
-        self._more = page.more and bool(points)
-        self._collection_id = page.collection_id
-        if points:
-            self._after = points[-1].id
-        return points

@@ -9,8 +9,10 @@ import dataclasses
 
 from shoal.core.collection import CollectionSpec, check_min_isr, check_range, check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.fusion_choice import SearchDefaults, search_defaults_from_input
 from shoal.core.index_spec import index_from_input
 from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.core.text_fields import TextField, text_fields_from_input
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,13 +20,17 @@ class Alteration:
     """Changes of a collection; None leaves a value as it is.
 
     index: as in CollectionSpec, in any spelling; recall: target of searches that give none; replicas: of each shard;
-    min_isr: replicas that a write must reach, 0 for the default.
+    min_isr: replicas that a write must reach, 0 for the default; text: all its text fields from now on: those that are
+    not among them are dropped; defaults: of searches, all of them; without it, boosts of dropped text fields go with
+    these.
     """
 
     index: str | None = None
     recall: float | None = None
     replicas: int | None = None
     min_isr: int | None = None
+    text: tuple[TextField, ...] | None = None
+    defaults: SearchDefaults | None = None
 
 
 def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = DEFAULT_LIMITS) -> CollectionSpec:
@@ -34,7 +40,8 @@ def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = 
     """
     if alteration == Alteration():
         raise InvalidArgument(
-            f"nothing to alter in collection {spec.name!r}: give an index, a recall, replicas or min_isr", ErrorDetails(field="index")
+            f"nothing to alter in collection {spec.name!r}: give an index, a recall, replicas, min_isr, text or defaults",
+            ErrorDetails(field="index"),
         )
     index, recall, replicas, min_isr = spec.index, spec.recall, spec.replicas, spec.min_isr_set
     if alteration.index is not None:
@@ -54,4 +61,15 @@ def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = 
             ErrorDetails(field="replicas"),
         )
     check_min_isr(min_isr, replicas)
-    return dataclasses.replace(spec, index=index, recall=recall, replicas=replicas, min_isr_set=min_isr)
+    text, defaults = _searching(spec, alteration)
+    return dataclasses.replace(spec, index=index, recall=recall, replicas=replicas, min_isr_set=min_isr, text=text, defaults=defaults)
+
+
+def _searching(spec: CollectionSpec, alteration: Alteration) -> tuple[tuple[TextField, ...], SearchDefaults]:
+    """Return the text fields and the defaults of searches after an alteration."""
+    text = spec.text if alteration.text is None else text_fields_from_input(alteration.text)
+    names = [each.name for each in text]
+    if alteration.defaults is not None:
+        return text, search_defaults_from_input(alteration.defaults, names)
+    kept = tuple((name, boost) for name, boost in spec.defaults.boosts if name in names)
+    return text, dataclasses.replace(spec.defaults, boosts=kept)

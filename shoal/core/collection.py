@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.fusion_choice import SearchDefaults, search_defaults_from_input
 from shoal.core.ids import CollectionId, Revision
 from shoal.core.index_spec import index_from_input
 from shoal.core.limits import Limits
+from shoal.core.shown import shown
+from shoal.core.text_fields import TextField, text_fields_from_input
 
 
 class Metric(StrEnum):
@@ -43,7 +46,8 @@ class CollectionSpec:
     """A collection as its user specifies it.
 
     index: see shoal.core.index_spec; recall: target of searches that give none; min_isr_set: replicas that a write must
-    reach, as the user chose; 0: replicas - 1, at least 1.
+    reach, as the user chose; 0: replicas - 1, at least 1; text: its text fields, by name; defaults: of searches with
+    several legs.
     """
 
     name: str
@@ -54,6 +58,8 @@ class CollectionSpec:
     index: str = "auto"
     recall: float = 0.95
     min_isr_set: int = 0
+    text: tuple[TextField, ...] = ()
+    defaults: SearchDefaults = SearchDefaults()
 
     @property
     def min_isr(self) -> int:
@@ -76,9 +82,21 @@ class Collection:
 
 
 def spec_from_input(
-    *, name: str, dim: int, metric: str, shards: int, replicas: int, index: str, limits: Limits, recall: float = 0.95, min_isr: int = 0
+    *,
+    name: str,
+    dim: int,
+    metric: str,
+    shards: int,
+    replicas: int,
+    index: str,
+    limits: Limits,
+    recall: float = 0.95,
+    min_isr: int = 0,
+    text: object = (),
+    defaults: object = SearchDefaults(),
 ) -> CollectionSpec:
-    """Return the validated specification. min_isr: 0 for the default.
+    """Return the validated specification. min_isr: 0 for the default; text, defaults: see text_fields_from_input and
+    search_defaults_from_input.
 
     Raises InvalidArgument that names the field and the allowed values.
     """
@@ -88,6 +106,7 @@ def spec_from_input(
     check_range("replicas", replicas, limits.replicas)
     check_min_isr(min_isr, replicas)
     check_recall(recall)
+    text_fields = text_fields_from_input(text)
     return CollectionSpec(
         name=name,
         dim=int(dim),
@@ -97,6 +116,8 @@ def spec_from_input(
         index=index_from_input(index, dim=int(dim)),
         recall=float(recall),
         min_isr_set=int(min_isr),
+        text=text_fields,
+        defaults=search_defaults_from_input(defaults, [each.name for each in text_fields]),
     )
 
 
@@ -112,7 +133,7 @@ def check_min_isr(min_isr: int, replicas: int) -> None:
 def check_recall(recall: float) -> None:
     """Raise InvalidArgument unless recall is a number above 0 and at most 1."""
     if isinstance(recall, bool) or not isinstance(recall, (int, float)) or not 0 < recall <= 1:
-        raise InvalidArgument(f"recall is {recall!r}, it must be a number above 0 and at most 1", ErrorDetails(field="recall"))
+        raise InvalidArgument(f"recall is {shown(recall)}, it must be a number above 0 and at most 1", ErrorDetails(field="recall"))
 
 
 def check_name(name: str, limits: Limits) -> None:
@@ -127,7 +148,7 @@ def check_range(field: str, value: int, upper: int, least: int = 1) -> None:
     """Raise InvalidArgument unless least <= value <= upper."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= upper:
         raise InvalidArgument(
-            f"{field} is {value!r}, it must be an integer from {least} to {upper}", ErrorDetails(field=field, limit=field)
+            f"{field} is {shown(value)}, it must be an integer from {least} to {upper}", ErrorDetails(field=field, limit=field)
         )
 
 

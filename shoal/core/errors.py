@@ -9,14 +9,15 @@
     ├── ResourceExhausted    send less; or the same later, where details.retry_after_s says so
     ├── Unavailable          try again (retryable)
     │   └── NotConnected     check whether a server runs there (raised on the caller's side only)
+    │       └── NotReached   the same; nothing was sent
     ├── DeadlineExceeded     try again with more time; a write may have happened
     ├── Unauthenticated      say who you are
     ├── PermissionDenied     ask for a right
     ├── DataLoss             repair: stored data is damaged
     └── Internal             report a defect
 
-Each error has the name of the gRPC status by which it is sent; NotInstalled and NotConnected are sent as their base
-class. This module does not import gRPC.
+Each error has the name of the gRPC status by which it is sent; NotInstalled, NotConnected and NotReached are sent as
+their base class. This module does not import gRPC.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class Unavailable(ShoalError):
 
 class NotConnected(Unavailable):
     """There is no connection to the server: it could not be opened, or it was lost."""
+
+
+class NotReached(NotConnected):
+    """There is no server: the system refused the connection, or knows neither the host nor a way to it."""
 
 
 class DeadlineExceeded(ShoalError):

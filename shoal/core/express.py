@@ -1,16 +1,17 @@
-"""Express search: one search of several shards at one worker in this process, in one call that does not wait.
+"""Short ways of searches, which a worker may offer beside ShardService. The caller goes the long way, with retries,
+hedges and errors by shard, where something is unusual.
 
-A worker may offer it beside ShardService. It answers only if nothing is unusual. Else the result is None, and the
-caller searches shard by shard, with retries, hedges and errors by shard.
+Express search: several shards of one worker in this process, in one call that does not wait. Its result is None where
+something is unusual. Encoded search: several shards of one worker in another process, without a look at the values.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NewType, Protocol, runtime_checkable
 
 from shoal.core.deadline import Deadline
 from shoal.core.points import Matrix
-from shoal.core.shard_calls import ShardsSearch
+from shoal.core.shard_calls import ShardsFound, ShardsSearch
 from shoal.core.topk import HitColumns
 
 
@@ -50,4 +51,28 @@ class ExpressService(Protocol):
 
         queries: (n, dim) float32, to search for instead of those of the call: one call serves many searches.
         """
+        ...
+
+
+HitBytes = NewType("HitBytes", bytes)
+"""The hits of a search, as the bytes of a public answer that says nothing else."""
+
+
+class EncodedSearch(Protocol):
+    """A search of several shards, put into bytes once for all searches that differ only in queries and callers."""
+
+    async def run(self, queries: Matrix, caller: str, timeout_s: float) -> HitBytes | ShardsFound:
+        """Return the hits if all shards have answered, and nothing but hits was said; else the answer as a value.
+
+        queries: (n, dim) float32, in the shape of those of the call. Raises what `search_shards` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodedService(Protocol):
+    """The optional half of the ShardService of a worker in another process."""
+
+    def encoded(self, call: ShardsSearch) -> EncodedSearch:
+        """Return the search. Its queries and its caller do not count, but for the shape of the queries."""
         ...

@@ -14,7 +14,9 @@ Several operators on one field are separate conditions: in a list, a different e
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,8 @@ from shoal.core.filter_check import (
     kind_of_bound,
 )
 from shoal.core.limits import Limits
-from shoal.core.payload import plain_value
+from shoal.core.moments import is_no_time
+from shoal.core.payload import plain_value, stored_scalar
 
 _CONNECTIVES = ("$and", "$or", "$not", "$id")
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
@@ -45,8 +48,9 @@ _PLAIN_KINDS = frozenset((bool, int, str, float, type(None)))
 def filter_from_input(value: Any, limits: Limits) -> Filter:
     """Return the filter of a dict as described above.
 
-    numpy scalars count as Python values; $in takes a list, tuple, set or array. Raises InvalidArgument (field "filter")
-    that names the place and what is allowed there.
+    Values are those of payloads: numpy scalars count as Python values; dates, datetimes and UUIDs as the texts that are
+    stored of them. $in takes any iterable of values. Raises InvalidArgument (field "filter") that names the place and
+    what is allowed there.
     """
     found = _filter(value, FilterPlace(), limits)
     check_size(found, limits)
@@ -151,7 +155,7 @@ def _field_conditions(path: Path, operand: Any, place: FilterPlace, limits: Limi
     if not isinstance(operand, Mapping):
         return [In(path, (_scalar(operand, place, limits),))]
     _check_operators(operand, _FIELD_OPERATORS, place)
-    kinds = {kind_of_bound(_plain(operand[each]), place.within(each)) for each in _RANGES if each in operand}
+    kinds = {kind_of_bound(stored_scalar(_plain(operand[each])), place.within(each)) for each in _RANGES if each in operand}
     if len(kinds) > 1:
         raise place.error("a range is bounded by numbers or by texts, not by both")
     return [_condition(path, operator, each, place, limits) for operator, each in operand.items()]
@@ -203,8 +207,8 @@ def _id_conditions(operand: Any, place: FilterPlace, limits: Limits) -> list[Fil
     found: list[Filter] = []
     for operator, each in operand.items():
         here = place.within(operator)
-        if operator in ("$in", "$nin") and not _is_list(each):
-            raise here.error(f"{operator} takes a list of ids, not {_shown(each)}")
+        if operator in ("$in", "$nin"):
+            each = _listed_values(each, f"{operator} takes a list of ids", here, limits)
         test = _has_id(each, here, limits)
         found.append(test if operator in ("$eq", "$in") else Not(test))
     return found
@@ -227,8 +231,7 @@ def _check_operators(operand: Mapping[Any, Any], allowed: tuple[str, ...], place
 
 
 def _scalars(operand: Any, place: FilterPlace, limits: Limits) -> tuple[Scalar, ...]:
-    if not _is_list(operand):
-        raise place.error(f"a list of values is needed, not {_shown(operand)}")
+    operand = _listed_values(operand, "a list of values is needed", place, limits)
     values = tuple(_elements(operand))
     if not set(map(type, values)) <= _PLAIN_KINDS:
         values = tuple(_scalar(each, place, limits) for each in values)
@@ -237,7 +240,7 @@ def _scalars(operand: Any, place: FilterPlace, limits: Limits) -> tuple[Scalar, 
 
 
 def _scalar(value: Any, place: FilterPlace, limits: Limits) -> Scalar:
-    plain = _plain(value)
+    plain = stored_scalar(_plain(value))
     if _is_list(plain):
         raise place.error("one value is needed, not a list; use $in to allow several")
     if plain is not None and not isinstance(plain, (str, int, float)):
@@ -248,6 +251,8 @@ def _scalar(value: Any, place: FilterPlace, limits: Limits) -> Scalar:
 
 def _as_stored(value: Any) -> str:
     """Return advice for a date, time or duration, which payloads cannot hold either; "" for other values."""
+    if is_no_time(value):
+        return ": NaT is no time; $exists and null find what has none"
     dates = (np.datetime64, np.timedelta64, datetime.date, datetime.time, datetime.timedelta)
     return ": give it as it is stored, as a text or a number" if isinstance(value, dates) else ""
 
@@ -261,6 +266,16 @@ def _flag(operand: Any, place: FilterPlace) -> bool:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple, set, frozenset)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _listed_values(operand: Any, wanted: str, place: FilterPlace, limits: Limits) -> Any:
+    """Return the operand of $in or $nin if it is a list, as a list if it is another iterable."""
+    if _is_list(operand):
+        return operand
+    if isinstance(operand, (str, bytes, bytearray, Mapping)) or not isinstance(operand, Iterable) or getattr(operand, "ndim", 1) != 1:
+        raise place.error(f"{wanted}, not {_shown(operand)}")
+    # One more than is allowed is enough for the error that there are too many.
+    return list(islice(operand, limits.filter_values + 1))
 
 
 def _elements(listed: Any) -> list[Any]:
@@ -281,7 +296,7 @@ def _ordered(listed: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _plain(value: Any) -> Any:
     """Return the Python value of a numpy scalar, of a member of a text or number enumeration, or of another
-    subclass.
+    subclass; of a UUID its text.
     """
     if isinstance(value, (np.generic, np.ndarray)):
         return plain_value(value)
@@ -294,6 +309,8 @@ def _plain(value: Any) -> Any:
             return int.__int__(value)
         case float():
             return float.__float__(value)
+        case uuid.UUID():
+            return str(value)
         case _:
             return value
 

@@ -30,6 +30,8 @@ class Limits:
     filter_path_keys: int = 128
     filter_integer_bits: int = 8_192
     breadth: int = 65_536
+    text_bytes: int = 32_768
+    text_clauses: int = 256
 
 
 DEFAULT_LIMITS = Limits()

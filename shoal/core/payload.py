@@ -14,6 +14,7 @@ import enum
 import json
 import math
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +26,7 @@ from shoal.core.deep_json import DuplicateKey, Step, read_json, write_json
 from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
 from shoal.core.joined_json import decoded_together, encoded_together, groups_of
 from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.core.moments import is_no_time, moment_text
 
 _NAMED_BYTES = 256 * 1024
 """In a text of up to this size, an error names the place of any fault. In longer texts the search would take long."""
@@ -54,15 +56,16 @@ class PayloadFault:
     what: str
     limit: str | None = None
 
-    def error(self, index: int) -> InvalidArgument:
-        """Return the error for payload number `index`."""
+    def error(self, index: int | None) -> InvalidArgument:
+        """Return the error for payload number `index`; None: for the only one."""
+        field, place = ("payload", "") if index is None else ("payloads", f"[{index}]")
         return InvalidArgument(
-            f"payloads[{index}]{_shown_path(self.path)} {self.what}", ErrorDetails(field="payloads", index=index, limit=self.limit)
+            f"{field}{place}{_shown_path(self.path)} {self.what}", ErrorDetails(field=field, index=index, limit=self.limit)
         )
 
 
 def payloads_to_json(payloads: Iterable[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[bytes | None, ...]:
-    """Return the JSON text (UTF-8) of each payload; None for None. numpy scalars count as Python values.
+    """Return the JSON text (UTF-8) of each payload; None for None. Scalars count as stored_scalar says.
 
     Raises InvalidArgument that names the first bad payload and the path to its fault.
     """
@@ -101,8 +104,9 @@ def _is_flat(payload: Any, limits: Limits) -> bool:
     return _TEXT.issuperset(map(type, payload)) and _LEAVES.issuperset(map(type, payload.values()))
 
 
-def payload_to_json(payload: Any, index: int, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
-    """Return the JSON text (UTF-8) of payload number `index`: a dict or None. numpy scalars count as Python values.
+def payload_to_json(payload: Any, index: int | None, limits: Limits = DEFAULT_LIMITS) -> bytes | None:
+    """Return the JSON text (UTF-8) of payload number `index`: a dict or None. Scalars count as stored_scalar says.
+    index: None for the only one.
 
     Raises InvalidArgument that names the path to the fault.
     """
@@ -176,10 +180,11 @@ def check_payloads(payloads: Sequence[bytes | None], limits: Limits) -> None:
     for start, end in groups_of(texts):
         if not _are_plainly_legal(texts[start:end], limits):
             for index, text in given[start:end]:
-                _check_text(text, index, limits)
+                check_payload(text, limits, index)
 
 
-def _check_text(text: bytes, index: int, limits: Limits) -> None:
+def check_payload(text: bytes, limits: Limits, index: int | None = None) -> None:
+    """Raise InvalidArgument if a text is not a legal payload. index: of the payload, None for the only one."""
     if len(text) > limits.payload_bytes:
         raise _too_long(len(text), limits).error(index)
     if not _are_plainly_legal((text,), limits) and (fault := text_fault(text, limits)) is not None:
@@ -223,6 +228,17 @@ def plain_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) and value.dtype.kind not in "mM" else value
 
 
+def stored_scalar(value: Any) -> Any:
+    """Return a value as payloads store it and filters compare it: a scalar of numpy as that of Python, a date, datetime
+    (that of numpy, too) or UUID as its text. Other values are returned as they are.
+    """
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    plain = plain_value(value)
+    text = moment_text(plain)
+    return plain if text is None else text
+
+
 def first_fault(payload: Mapping[Any, Any], limits: Limits) -> PayloadFault | None:
     """Return the first fault of a payload, apart from its length in bytes; None if there is none."""
     path: list[Step] = []
@@ -260,7 +276,7 @@ def _unfit_key(key: Any) -> str:
 
 def _unfit_value(value: Any, limits: Limits) -> tuple[str, str | None] | None:
     """Return why a value that holds no other values is not legal, and the limit it exceeds; None if it is legal."""
-    plain = plain_value(value)
+    plain = stored_scalar(value)
     match plain:
         case None | bool():
             return None
@@ -280,9 +296,13 @@ def _advice(value: Any) -> str:
             return ": give None in place of masked values"
         case np.ndarray():
             return ": give its .tolist()"
-        case datetime.date() | datetime.time():
+        case datetime.datetime() | np.datetime64() if is_no_time(value):
+            return ": give None in place of NaT"
+        case datetime.datetime() | np.datetime64():
+            return ": its year in UTC must be from 1 to 9999"
+        case datetime.time():
             return ": give its .isoformat()"
-        case np.datetime64() | np.timedelta64() | datetime.timedelta():
+        case np.timedelta64() | datetime.timedelta():
             return ": give a text or a number"
         case decimal.Decimal():
             return ": give a float or a text"
@@ -338,14 +358,14 @@ def _converted(value: Any) -> Any:
     """Return a value that `json` does not know as one that it knows. Raises TypeError."""
     if isinstance(value, Mapping):
         return dict(value)
-    plain = plain_value(value)
+    plain = stored_scalar(value)
     if plain is value:
         raise TypeError
     return plain
 
 
 def _scalar_text(value: Any) -> str:
-    return json.dumps(plain_value(value), ensure_ascii=False, allow_nan=False)
+    return json.dumps(stored_scalar(value), ensure_ascii=False, allow_nan=False)
 
 
 def _are_plainly_legal(texts: Sequence[bytes], limits: Limits) -> bool:

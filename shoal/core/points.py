@@ -6,6 +6,7 @@ Ids are numpy arrays: int64 if all are integers, else object (of int and str).
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.frames import plain_column
 from shoal.core.limits import Limits
 
 PointId = int | str
@@ -98,10 +100,13 @@ def without_repeats(ids: IdArray) -> IdArray:
 
 
 def ids_from_input(values: Any, limits: Limits, *, ordered: bool = False) -> IdArray:
-    """Return a column of ids from user input: ints or strings in a list or array. ordered: refuse a set.
+    """Return a column of ids from user input: ints, strings or UUIDs (which become strings) in a list or array.
+
+    ordered: refuse a set.
 
     Raises InvalidArgument that names the index of the first value that is not an id.
     """
+    values = plain_column(values)
     if isinstance(values, np.ndarray):
         _check_id_array(values)
         if values.dtype.kind == "i":
@@ -176,6 +181,8 @@ def _checked_id(value: Any, index: int, limits: Limits) -> PointId:
         # Python refuses to write integers of more than 4,300 digits.
         shown = str(value) if abs(int(value)) < _SHOWN_INTEGERS else f"an integer of {int(value).bit_length()} bits"
         raise InvalidArgument(f"ids[{index}]: {shown} does not fit into 64 bits", ErrorDetails(field="ids", index=index))
+    if isinstance(value, uuid.UUID):
+        return str(value)
     raise InvalidArgument(f"ids[{index}] must be an int or a string, not {type(value).__name__}", ErrorDetails(field="ids", index=index))
 
 

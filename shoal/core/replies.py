@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.notebook import html_of, html_of_one
 from shoal.core.points import StoredColumns
 from shoal.core.recovery import AuditEntry, Recovery
 from shoal.core.requests import ShardToken
@@ -117,6 +118,9 @@ class CollectionInfo:
         """Return its name."""
         return self.spec.name
 
+    def _repr_html_(self) -> str:
+        return html_of_one(self)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerInfo:
@@ -194,3 +198,6 @@ class ClusterInfo:
     leader: str | None
     workers: tuple[WorkerInfo, ...]
     shards: tuple[ShardInfo, ...]
+
+    def _repr_html_(self) -> str:
+        return f"{html_of(self.workers)}{html_of(self.shards)}"

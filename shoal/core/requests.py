@@ -12,11 +12,14 @@ from typing import ClassVar
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec, Metric, spec_from_input
 from shoal.core.filter import Filter
+from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
 from shoal.core.limits import Limits
+from shoal.core.point_change import PointChange
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import RecoveryRequest
 from shoal.core.shard_calls import DEFAULT_RECALL, Accuracy, Consistency, QueryGroup
+from shoal.core.text_fields import TextField
 
 DEFAULT_K = 10
 """Neighbours at which recall is measured, if the caller gives none."""
@@ -91,6 +94,8 @@ class CreateCollection(Request):
     recall: float = DEFAULT_RECALL
     request_id: str = ""
     min_isr: int = 0
+    text: tuple[TextField, ...] = ()
+    defaults: SearchDefaults = SearchDefaults()
 
     def spec(self, limits: Limits) -> CollectionSpec:
         """Return the validated specification. Raises InvalidArgument that names the field and the allowed values."""
@@ -103,13 +108,18 @@ class CreateCollection(Request):
             index=self.index,
             recall=self.recall,
             min_isr=self.min_isr,
+            text=self.text,
+            defaults=self.defaults,
             limits=limits,
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlterCollection(Request):
-    """Answered by None. A field that is None stays as it is. The same call again changes nothing more."""
+    """Answered by None. A field that is None stays as it is. The same call again changes nothing more.
+
+    text, defaults: see Alteration.
+    """
 
     writes: ClassVar[bool] = True
     name: str
@@ -117,11 +127,20 @@ class AlterCollection(Request):
     recall: float | None = None
     replicas: int | None = None
     min_isr: int | None = None
+    text: tuple[TextField, ...] | None = None
+    defaults: SearchDefaults | None = None
 
     @property
     def alteration(self) -> Alteration:
         """Return the changes."""
-        return Alteration(index=self.index, recall=self.recall, replicas=self.replicas, min_isr=self.min_isr)
+        return Alteration(
+            index=self.index,
+            recall=self.recall,
+            replicas=self.replicas,
+            min_isr=self.min_isr,
+            text=self.text,
+            defaults=self.defaults,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,6 +255,22 @@ class DeleteMatching(Request):
     patient: ClassVar[bool] = True
     collection: str
     filter: Filter
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Update(Request):
+    """Answered by Written, with the points that were changed.
+
+    ids: None for every point that matches `filter`; with both, those of the ids that match. One of them is given.
+    """
+
+    writes: ClassVar[bool] = True
+    patient: ClassVar[bool] = True
+    collection: str
+    change: PointChange
+    ids: IdArray | None = None
+    filter: Filter | None = None
     request_id: RequestId | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,14 @@ from shoal.core.errors import Internal, ShoalError
 from shoal.core.filter import Filter
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.core.point_change import PointChange, PointUpdate
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
+
+if TYPE_CHECKING:
+    # These calls are made of the values below.
+    from shoal.core.fused_search import FieldSpans
+    from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextStatsCall, TextStatsFound
 
 
 class Consistency(StrEnum):
@@ -74,7 +80,24 @@ class ShardDeleteMatching:
     filter: Filter
 
 
-ShardWrite = ShardUpsert | ShardDelete | ShardDeleteMatching
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ShardUpdate:
+    """Change those of `ids` that exist and match the filter when it is applied. encoded: the bytes it came in."""
+
+    shard: ShardId
+    request_id: RequestId
+    ids: IdArray
+    change: PointChange
+    filter: Filter | None = None
+    encoded: bytes | None = field(default=None, repr=False)
+
+    @property
+    def update(self) -> PointUpdate:
+        """Return the update without its shard and its request."""
+        return PointUpdate(ids=self.ids, change=self.change, filter=self.filter)
+
+
+ShardWrite = ShardUpsert | ShardDelete | ShardDeleteMatching | ShardUpdate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -417,6 +440,29 @@ class ShardService(Protocol):
         """Return the best k points for each query over several shards. A shard that fails does not fail the others.
 
         Raises OlderWorker if the worker has to be asked for one shard at a time.
+        """
+        ...
+
+    async def text_stats(self, call: TextStatsCall, timeout_s: float) -> TextStatsFound:
+        """Count the words of text queries over several shards. A shard that fails does not fail the others.
+
+        Raises OlderWorker if the worker knows no text fields, and InvalidArgument for a query that is not allowed.
+        """
+        ...
+
+    async def text_search(self, call: TextSearchCall, timeout_s: float) -> TextFound:
+        """Return the best k points for each text query over several shards. A shard that fails does not fail the
+        others.
+
+        Raises as text_stats.
+        """
+        ...
+
+    async def text_marks(self, call: TextMarksCall, timeout_s: float) -> tuple[tuple[FieldSpans, ...], ...]:
+        """Return, for each id asked for, where the words of a text query are in its texts; nothing for an id that does
+        not exist.
+
+        Raises as text_stats.
         """
         ...
 

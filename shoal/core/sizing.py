@@ -58,6 +58,12 @@ _STRING_BYTES = 49
 _BUILD_BLOCK_BYTES = 16 * MIB
 """Blocks of rows in transfer during a build."""
 
+INDEXED_TEXT_RATIO = 2.0
+"""Size of the index of texts as a multiple of their size: 1.1 to 1.8 for English, 1.7 to 2.6 for Chinese."""
+
+TEXT_BUILD_BYTES = 64 * MIB
+"""Most memory that the index of texts takes while it is merged or made anew; the result is mapped from its file."""
+
 _PAGE_BYTES = 16_384
 EMPTY_STORE_BYTES = 8 * _PAGE_BYTES
 """The store of a replica without points: a page for each table and index."""
@@ -139,6 +145,7 @@ def size_of(
     index: str = "auto",
     payload_bytes: float = 0,
     id_bytes: float = 0,
+    text_bytes: float = 0,
     shards: int = 1,
     replicas: int = 1,
     growing_rows: int = 10_000,
@@ -146,7 +153,8 @@ def size_of(
     """Return the memory and disk of a collection of `points` points in `shards` shards of `replicas` replicas each.
 
     index: as in CollectionSpec; payload_bytes: mean size of a payload as JSON, 0 for none; id_bytes: mean size of a
-    string id, 0 for integers; growing_rows: see the worker's settings. Raises InvalidArgument for a number out of
+    string id, 0 for integers; text_bytes: mean size of the texts of its text fields, a part of the payload, 0 without
+    text fields; growing_rows: see the worker's settings. Raises InvalidArgument for a number out of
     range.
     """
     _check_bounds("points", points, 0, MOST_POINTS)
@@ -155,21 +163,24 @@ def size_of(
     _check_bounds("replicas", replicas, 1, DEFAULT_LIMITS.replicas)
     _check_bounds("payload_bytes", payload_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     _check_bounds("id_bytes", id_bytes, 0, DEFAULT_LIMITS.id_bytes)
+    _check_bounds("text_bytes", text_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     rows = -(-points // shards)
     chosen = parse_index(index, dim)
     spec = built_spec(chosen, rows)
     codes = dim * rows if _is_coded(chosen, spec, dim) else 0
     store = store_bytes(rows, dim, payload_bytes, id_bytes)
-    segments = _segment_bytes(spec, dim, rows, payload_bytes) + codes
+    indexed_texts = round(rows * text_bytes * INDEXED_TEXT_RATIO)
+    segments = _segment_bytes(spec, dim, rows, payload_bytes) + codes + indexed_texts
+    growing = min(growing_rows, max(rows, FIRST_ROWS))
     replica = ReplicaSize(
         points=rows,
         index=vector_bytes(spec, dim, rows) + codes,
         tables=rows * ROW_COLUMNS_BYTES,
         ids=round(rows * id_text_bytes(id_bytes)),
         payloads=round(rows * payload_bytes),
-        growing=growing_row_bytes(dim) * min(growing_rows, max(rows, FIRST_ROWS)),
+        growing=growing_row_bytes(dim) * growing + round(text_bytes * INDEXED_TEXT_RATIO * min(growing, rows)),
         base=REPLICA_BASE_BYTES + open_store_bytes(store),
-        build=merge_bytes(spec, dim, rows, payload_bytes),
+        build=merge_bytes(spec, dim, rows, payload_bytes) + text_build_bytes(indexed_texts),
         store=store,
         log=round(min(_LOG_BYTES, rows * (4 * dim + payload_bytes + (id_bytes or 8) + _LOG_OVERHEAD_BYTES))),
         segments=segments,
@@ -177,6 +188,11 @@ def size_of(
         files=replica_files(),
     )
     return SizeEstimate(replica=replica, replicas=shards * replicas)
+
+
+def text_build_bytes(text_bytes: int) -> int:
+    """Return the most memory that the texts take while segments become one. text_bytes: size of their indexes."""
+    return min(TEXT_BUILD_BYTES, 3 * text_bytes)
 
 
 def built_spec(spec: IndexSpec, rows: int) -> IndexSpec:

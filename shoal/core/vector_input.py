@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.frames import plain_column
 from shoal.core.points import Matrix, check_finite
 
 AnyArray = npt.NDArray[Any]
@@ -22,13 +23,15 @@ _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 
 
 def vectors_from_input(values: Any, *, field: str = "vectors", integers_stay: bool = False) -> Matrix:
-    """Return a matrix (n, dim) float32 from an array or lists of real numbers of any dtype, rounded to float32.
+    """Return a matrix (n, dim) float32 from an array, lists, a DataFrame or a tensor of real numbers of any dtype,
+    rounded to float32.
 
     integers_stay: return integers as they are, with their dtype. Their conversion to float32 cannot fail.
 
     Raises InvalidArgument that names the first bad row: of another length, masked, or with None, texts, booleans, NaN,
     infinity, or numbers that overflow float32.
     """
+    values = plain_column(values)
     given = _array(values, field)
     if given is None or given.dtype.kind not in _REAL or _hides_others(values, given):
         _refuse_bad_row(values if given is None or isinstance(values, Sequence) else given, field)
@@ -40,6 +43,7 @@ def vectors_from_input(values: Any, *, field: str = "vectors", integers_stay: bo
 
 def query_from_input(vector: Any) -> Matrix:
     """Return one query, (dim,) real numbers, as a matrix (1, dim). Raises InvalidArgument."""
+    vector = plain_column(vector)
     given = _array(vector, "vector")
     if given is not None and (given.ndim != 1 or given.size == 0) and given.dtype.kind in _REAL:
         raise InvalidArgument(

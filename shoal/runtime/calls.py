@@ -7,7 +7,7 @@ interceptors serve every wire.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -35,9 +35,13 @@ class CallContext(Protocol):
 Handler = Callable[[Any, CallContext], Awaitable[Any]]
 """Takes a request message. Returns the response message, or raises a ShoalError."""
 
-AtOnce = Callable[[bytes, CallContext], bytes | None]
-"""Answers as a Handler does, but without waiting, and from the bytes of the request to the bytes of the response. It
-returns None if it cannot: then the Handler is called, which also refuses bytes that cannot be parsed.
+Later = Callable[[], Coroutine[Any, Any, bytes]]
+"""Makes the coroutine that returns the bytes of a response, or raises a ShoalError. Nothing has begun before."""
+
+AtOnce = Callable[[bytes, CallContext], bytes | Later | None]
+"""Answers as a Handler does, but without waiting, and from the bytes of the request to the bytes of the response. If it
+has to wait for the response and knows a shorter way to it than the Handler, it returns a Later. It returns None if it
+knows neither: then the Handler is called, which also refuses bytes that cannot be parsed.
 """
 
 

@@ -59,7 +59,7 @@ class _Job(UntilTurn):
 
     def __init__(self, pool: FairPool, number: int, work: Callable[[Turn], Any], deadline: Deadline | None, clock: Clock) -> None:
         super().__init__(deadline)
-        self.number, self.work = number, work
+        self.number, self._work = number, [work]
         self.loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[Any] = self.loop.create_future()
         self.began_s = 0.0
@@ -72,6 +72,15 @@ class _Job(UntilTurn):
         self.check()
         if self._clock() - self.began_s >= SLICE_S:
             self._pool.let_others(self)
+
+    def carry_out(self) -> Any:
+        """Do the work, unless its caller has left. Keeps nothing of it: its thread may drop the job much later."""
+        work = self._work.pop()
+        try:
+            self.check()
+            return work(self)
+        finally:
+            del work
 
     def end(self, value: Any, error: BaseException | None) -> None:
         """Give the outcome to the caller. May be called from any thread."""
@@ -197,8 +206,7 @@ class FairPool:
     def _carry_out(self, job: _Job) -> None:
         value, error = None, None
         try:
-            job.check()
-            value = job.work(job)
+            value = job.carry_out()
         except BaseException as raised:
             error = raised
         with self._lock:

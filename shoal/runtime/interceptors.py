@@ -11,12 +11,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from shoal.core.errors import Internal, InvalidArgument, ShoalError
-from shoal.runtime.calls import AtOnce, CallContext, CallTable, Handler, UnaryCall
+from shoal.runtime.calls import AtOnce, CallContext, CallTable, Handler, Later, UnaryCall
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, Metrics, NoMetrics
 
@@ -88,10 +89,19 @@ def _guarded(method: str, inner: Handler) -> Handler:
 
 
 def _guarded_at_once(method: str, inner: AtOnce) -> AtOnce:
-    def at_once(request: bytes, context: CallContext) -> bytes | None:
+    def at_once(request: bytes, context: CallContext) -> bytes | Later | None:
         try:
-            return inner(request, context)
+            answer = inner(request, context)
         except ShoalError:
+            raise
+        except Exception as error:
+            raise _unknown(method, error) from error
+        return answer if answer is None or isinstance(answer, bytes) else partial(later, answer)
+
+    async def later(work: Later) -> bytes:
+        try:
+            return await work()
+        except (ShoalError, asyncio.CancelledError):
             raise
         except Exception as error:
             raise _unknown(method, error) from error
@@ -149,15 +159,27 @@ def _timed(inner: Handler, tally: _Tally) -> Handler:
 
 
 def _timed_at_once(inner: AtOnce, tally: _Tally) -> AtOnce:
-    def at_once(request: bytes, context: CallContext) -> bytes | None:
+    def at_once(request: bytes, context: CallContext) -> bytes | Later | None:
         began = time.perf_counter()
         try:
             answer = inner(request, context)
         except BaseException as error:
             tally.ended(began, _code_of(error))
             raise
-        if answer is not None:
-            tally.ended(began, "OK")
+        if answer is None:
+            return None
+        if not isinstance(answer, bytes):
+            return partial(later, answer, began)
+        tally.ended(began, "OK")
+        return answer
+
+    async def later(work: Later, began: float) -> bytes:
+        try:
+            answer = await work()
+        except BaseException as error:
+            tally.ended(began, _code_of(error))
+            raise
+        tally.ended(began, "OK")
         return answer
 
     return at_once

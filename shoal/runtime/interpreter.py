@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 
 SWITCH_S = 0.0005
 """Time for which one thread computes while another waits for the interpreter. With Python's default of 5 ms, the event
@@ -23,3 +24,8 @@ def settle_interpreter() -> None:
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()
+
+
+def give_way() -> None:
+    """Let another thread that waits for the interpreter have it, between two pieces of long work."""
+    time.sleep(0)

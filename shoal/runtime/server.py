@@ -135,7 +135,7 @@ def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None)
             if at_once is not None:
                 answer = at_once(request, context)
                 if answer is not None:
-                    return answer
+                    return answer if isinstance(answer, bytes) else await answer()
             return (await handle(read(request), context)).SerializeToString()
         except ShoalError as error:
             await context.abort(code_of(error), message_of(error), details_to_metadata(error))

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from shoal.core.cluster_map import LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_min_isr, check_recall
 from shoal.core.errors import DataLoss, InvalidArgument
+from shoal.core.fusion_choice import defaults_to_input, search_defaults_from_input
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.index_spec import index_from_input
 from shoal.core.recovery import AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
+from shoal.core.text_fields import options_to_input, text_fields_from_input
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ def encode_collection(collection: Collection) -> bytes:
             "index": spec.index,
             "recall": spec.recall,
             "min_isr": spec.min_isr_set,
+            "text": {field.name: options_to_input(field.analyzer) for field in spec.text},
+            "defaults": defaults_to_input(spec.defaults),
             "state": collection.state,
             "request_id": collection.request_id,
         }
@@ -48,6 +52,8 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
     """Return a collection from its text. revision: the modification revision of its key. Raises DataLoss."""
 
     def build(raw: dict[str, Any]) -> Collection:
+        # A collection from before there were text fields has none of either.
+        text = text_fields_from_input(raw.get("text", {}))
         return Collection(
             id=CollectionId(raw["id"]),
             spec=CollectionSpec(
@@ -59,6 +65,8 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
                 index=index_from_input(raw["index"], dim=raw["dim"]),
                 recall=_recall(raw),
                 min_isr_set=_min_isr(raw),
+                text=text,
+                defaults=search_defaults_from_input(raw.get("defaults", {}), [field.name for field in text]),
             ),
             state=CollectionState(raw["state"]),
             request_id=raw["request_id"],

@@ -21,6 +21,9 @@ from shoal.store.lease_plan import Hold, Pause, Renew, next_step
 
 log = logging.getLogger(__name__)
 
+_REVOCATIONS_PER_TTL = 50
+"""Most attempts to revoke a lease within its time to live."""
+
 
 class Event(Protocol):
     """The part of threading.Event that a keeper needs."""
@@ -136,9 +139,9 @@ class LeaseKeeper:
         self._thread = self._threads.start(self._run, f"lease-{self.lease_id:x}")
 
     def stop(self) -> None:
-        """Revoke the lease, if the store answers, and end the thread.
+        """Revoke the lease, if the store answers before the lease ends by itself, and end the thread.
 
-        Blocks for at most about two thirds of the ttl.
+        Blocks for at most about the ttl.
         """
         self._stopping.set()
         self.join()
@@ -192,10 +195,20 @@ class LeaseKeeper:
         self._on_lost()
 
     def _revoke(self) -> None:
-        try:
-            self._connection.revoke(self.lease_id, self._hold.ttl_s / 3)
-        except ShoalError as error:
-            log.warning("lease %x was not revoked and ends by itself in %g s: %s", self.lease_id, self._hold.ttl_s, error.message)
+        """Revoke the lease. A store that is away is asked again for as long as the lease would live: perhaps the same
+        signal ended it, and it is being started again.
+        """
+        pause, ends_at = self._threads.event(), self._hold.renewed_at + self._hold.ttl_s
+        while True:
+            try:
+                self._connection.revoke(self.lease_id, self._hold.ttl_s / 3)
+                return
+            except ShoalError as error:
+                left_s = ends_at - self._clock()
+                if not isinstance(error, Unavailable) or left_s <= 0.0:
+                    log.warning("lease %x was not revoked and ends by itself: %s", self.lease_id, error.message)
+                    return
+            pause.wait(min(left_s, self._hold.ttl_s / _REVOCATIONS_PER_TTL))
 
 
 async def hold_lease(

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CollectionSpec(_message.Message):
-    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr")
+    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr", "text", "defaults")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,8 @@ class CollectionSpec(_message.Message):
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
     MIN_ISR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DEFAULTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     metric: str
@@ -25,7 +27,52 @@ class CollectionSpec(_message.Message):
     index: str
     recall: float
     min_isr: int
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., min_isr: _Optional[int] = ...) -> None: ...
+    text: _containers.RepeatedCompositeFieldContainer[TextField]
+    defaults: SearchDefaults
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., min_isr: _Optional[int] = ..., text: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., defaults: _Optional[_Union[SearchDefaults, _Mapping]] = ...) -> None: ...
+
+class TextField(_message.Message):
+    __slots__ = ("name", "kind", "stem", "stop_words", "own_words", "fold")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STEM_FIELD_NUMBER: _ClassVar[int]
+    STOP_WORDS_FIELD_NUMBER: _ClassVar[int]
+    OWN_WORDS_FIELD_NUMBER: _ClassVar[int]
+    FOLD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    stem: str
+    stop_words: _containers.RepeatedScalarFieldContainer[str]
+    own_words: _containers.RepeatedScalarFieldContainer[str]
+    fold: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., stem: _Optional[str] = ..., stop_words: _Optional[_Iterable[str]] = ..., own_words: _Optional[_Iterable[str]] = ..., fold: bool = ...) -> None: ...
+
+class SearchDefaults(_message.Message):
+    __slots__ = ("fusion", "c", "dense_weight", "text_weight", "boosts")
+    class BoostsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    FUSION_FIELD_NUMBER: _ClassVar[int]
+    C_FIELD_NUMBER: _ClassVar[int]
+    DENSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BOOSTS_FIELD_NUMBER: _ClassVar[int]
+    fusion: str
+    c: float
+    dense_weight: float
+    text_weight: float
+    boosts: _containers.ScalarMap[str, float]
+    def __init__(self, fusion: _Optional[str] = ..., c: _Optional[float] = ..., dense_weight: _Optional[float] = ..., text_weight: _Optional[float] = ..., boosts: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class TextFields(_message.Message):
+    __slots__ = ("fields",)
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    fields: _containers.RepeatedCompositeFieldContainer[TextField]
+    def __init__(self, fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("spec", "request_id")
@@ -102,18 +149,22 @@ class DescribeCollectionResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[CollectionSummary, _Mapping]] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class AlterCollectionRequest(_message.Message):
-    __slots__ = ("name", "index", "recall", "replicas", "min_isr")
+    __slots__ = ("name", "index", "recall", "replicas", "min_isr", "text", "defaults")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     MIN_ISR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DEFAULTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: str
     recall: float
     replicas: int
     min_isr: int
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., replicas: _Optional[int] = ..., min_isr: _Optional[int] = ...) -> None: ...
+    text: TextFields
+    defaults: SearchDefaults
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., replicas: _Optional[int] = ..., min_isr: _Optional[int] = ..., text: _Optional[_Union[TextFields, _Mapping]] = ..., defaults: _Optional[_Union[SearchDefaults, _Mapping]] = ...) -> None: ...
 
 class AlterCollectionResponse(_message.Message):
     __slots__ = ()

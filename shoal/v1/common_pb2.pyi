@@ -48,6 +48,30 @@ class PointBatch(_message.Message):
     payloads: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, ids: _Optional[_Union[PointIds, _Mapping]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ..., payloads: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class PointChange(_message.Message):
+    __slots__ = ("set_payload", "replace_payload", "delete_payload", "vectors")
+    SET_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    DELETE_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    set_payload: str
+    replace_payload: str
+    delete_payload: PayloadPaths
+    vectors: Vectors
+    def __init__(self, set_payload: _Optional[str] = ..., replace_payload: _Optional[str] = ..., delete_payload: _Optional[_Union[PayloadPaths, _Mapping]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
+
+class PayloadPaths(_message.Message):
+    __slots__ = ("paths",)
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    paths: _containers.RepeatedCompositeFieldContainer[PayloadPath]
+    def __init__(self, paths: _Optional[_Iterable[_Union[PayloadPath, _Mapping]]] = ...) -> None: ...
+
+class PayloadPath(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class RequestId(_message.Message):
     __slots__ = ("client", "number")
     CLIENT_FIELD_NUMBER: _ClassVar[int]

@@ -26,7 +26,7 @@ from shoal.v1 import common_pb2 as shoal_dot_v1_dot_common__pb2
 from shoal.v1 import filter_pb2 as shoal_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/points.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\"r\n\rUpsertRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x06points\x18\x02 \x01(\x0b\x32\x14.shoal.v1.PointBatch\x12\'\n\nrequest_id\x18\x03 \x01(\x0b\x32\x13.shoal.v1.RequestId\"5\n\x0eUpsertResponse\x12#\n\x07written\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\"\x8f\x01\n\rDeleteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\'\n\nrequest_id\x18\x04 \x01(\x0b\x32\x13.shoal.v1.RequestId\"F\n\x0e\x44\x65leteResponse\x12#\n\x07written\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x04\"\xd1\x01\n\nGetRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\x14\n\x0cwith_payload\x18\x03 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x04 \x01(\x08\x12*\n\x0b\x63onsistency\x18\x05 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x06 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x10\n\x08in_parts\x18\x07 \x01(\x08\"E\n\x0bGetResponse\x12$\n\x06points\x18\x01 \x01(\x0b\x32\x14.shoal.v1.PointBatch\x12\x10\n\x08\x61nswered\x18\x02 \x01(\r\"\x96\x01\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.shoal.v1.Filter\x12*\n\x0b\x63onsistency\x18\x03 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x04 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\"\x1e\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"\x8c\x02\n\rScrollRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\r\n\x05limit\x18\x03 \x01(\r\x12 \n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\x14\n\x0cwith_payload\x18\x05 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x06 \x01(\x08\x12*\n\x0b\x63onsistency\x18\x07 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x08 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x15\n\rcollection_id\x18\t \x01(\t\"[\n\x0eScrollResponse\x12$\n\x06points\x18\x01 \x01(\x0b\x32\x14.shoal.v1.PointBatch\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12\x15\n\rcollection_id\x18\x03 \x01(\t2\xad\x02\n\x06Points\x12;\n\x06Upsert\x12\x17.shoal.v1.UpsertRequest\x1a\x18.shoal.v1.UpsertResponse\x12;\n\x06\x44\x65lete\x12\x17.shoal.v1.DeleteRequest\x1a\x18.shoal.v1.DeleteResponse\x12\x32\n\x03Get\x12\x14.shoal.v1.GetRequest\x1a\x15.shoal.v1.GetResponse\x12\x38\n\x05\x43ount\x12\x16.shoal.v1.CountRequest\x1a\x17.shoal.v1.CountResponse\x12;\n\x06Scroll\x12\x17.shoal.v1.ScrollRequest\x1a\x18.shoal.v1.ScrollResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/points.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\"r\n\rUpsertRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x06points\x18\x02 \x01(\x0b\x32\x14.shoal.v1.PointBatch\x12\'\n\nrequest_id\x18\x03 \x01(\x0b\x32\x13.shoal.v1.RequestId\"5\n\x0eUpsertResponse\x12#\n\x07written\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\"\x8f\x01\n\rDeleteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\'\n\nrequest_id\x18\x04 \x01(\x0b\x32\x13.shoal.v1.RequestId\"F\n\x0e\x44\x65leteResponse\x12#\n\x07written\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x04\"\xb6\x01\n\rUpdateRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\x12%\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x15.shoal.v1.PointChange\x12\'\n\nrequest_id\x18\x05 \x01(\x0b\x32\x13.shoal.v1.RequestId\"F\n\x0eUpdateResponse\x12#\n\x07written\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x0f\n\x07updated\x18\x02 \x01(\x04\"\xd1\x01\n\nGetRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\x14\n\x0cwith_payload\x18\x03 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x04 \x01(\x08\x12*\n\x0b\x63onsistency\x18\x05 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x06 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x10\n\x08in_parts\x18\x07 \x01(\x08\"E\n\x0bGetResponse\x12$\n\x06points\x18\x01 \x01(\x0b\x32\x14.shoal.v1.PointBatch\x12\x10\n\x08\x61nswered\x18\x02 \x01(\r\"\x96\x01\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.shoal.v1.Filter\x12*\n\x0b\x63onsistency\x18\x03 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x04 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\"\x1e\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"\x8c\x02\n\rScrollRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\r\n\x05limit\x18\x03 \x01(\r\x12 \n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\x14\n\x0cwith_payload\x18\x05 \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x06 \x01(\x08\x12*\n\x0b\x63onsistency\x18\x07 \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x08 \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12\x15\n\rcollection_id\x18\t \x01(\t\"[\n\x0eScrollResponse\x12$\n\x06points\x18\x01 \x01(\x0b\x32\x14.shoal.v1.PointBatch\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12\x15\n\rcollection_id\x18\x03 \x01(\t2\xea\x02\n\x06Points\x12;\n\x06Upsert\x12\x17.shoal.v1.UpsertRequest\x1a\x18.shoal.v1.UpsertResponse\x12;\n\x06\x44\x65lete\x12\x17.shoal.v1.DeleteRequest\x1a\x18.shoal.v1.DeleteResponse\x12;\n\x06Update\x12\x17.shoal.v1.UpdateRequest\x1a\x18.shoal.v1.UpdateResponse\x12\x32\n\x03Get\x12\x14.shoal.v1.GetRequest\x1a\x15.shoal.v1.GetResponse\x12\x38\n\x05\x43ount\x12\x16.shoal.v1.CountRequest\x1a\x17.shoal.v1.CountResponse\x12;\n\x06Scroll\x12\x17.shoal.v1.ScrollRequest\x1a\x18.shoal.v1.ScrollResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,18 +41,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEREQUEST']._serialized_end=396
   _globals['_DELETERESPONSE']._serialized_start=398
   _globals['_DELETERESPONSE']._serialized_end=468
-  _globals['_GETREQUEST']._serialized_start=471
-  _globals['_GETREQUEST']._serialized_end=680
-  _globals['_GETRESPONSE']._serialized_start=682
-  _globals['_GETRESPONSE']._serialized_end=751
-  _globals['_COUNTREQUEST']._serialized_start=754
-  _globals['_COUNTREQUEST']._serialized_end=904
-  _globals['_COUNTRESPONSE']._serialized_start=906
-  _globals['_COUNTRESPONSE']._serialized_end=936
-  _globals['_SCROLLREQUEST']._serialized_start=939
-  _globals['_SCROLLREQUEST']._serialized_end=1207
-  _globals['_SCROLLRESPONSE']._serialized_start=1209
-  _globals['_SCROLLRESPONSE']._serialized_end=1300
-  _globals['_POINTS']._serialized_start=1303
-  _globals['_POINTS']._serialized_end=1604
+  _globals['_UPDATEREQUEST']._serialized_start=471
+  _globals['_UPDATEREQUEST']._serialized_end=653
+  _globals['_UPDATERESPONSE']._serialized_start=655
+  _globals['_UPDATERESPONSE']._serialized_end=725
+  _globals['_GETREQUEST']._serialized_start=728
+  _globals['_GETREQUEST']._serialized_end=937
+  _globals['_GETRESPONSE']._serialized_start=939
+  _globals['_GETRESPONSE']._serialized_end=1008
+  _globals['_COUNTREQUEST']._serialized_start=1011
+  _globals['_COUNTREQUEST']._serialized_end=1161
+  _globals['_COUNTRESPONSE']._serialized_start=1163
+  _globals['_COUNTRESPONSE']._serialized_end=1193
+  _globals['_SCROLLREQUEST']._serialized_start=1196
+  _globals['_SCROLLREQUEST']._serialized_end=1464
+  _globals['_SCROLLRESPONSE']._serialized_start=1466
+  _globals['_SCROLLRESPONSE']._serialized_end=1557
+  _globals['_POINTS']._serialized_start=1560
+  _globals['_POINTS']._serialized_end=1922
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,28 @@ class DeleteResponse(_message.Message):
     deleted: int
     def __init__(self, written: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ..., deleted: _Optional[int] = ...) -> None: ...
 
+class UpdateRequest(_message.Message):
+    __slots__ = ("collection", "ids", "filter", "change", "request_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    ids: _common_pb2.PointIds
+    filter: _filter_pb2.Filter
+    change: _common_pb2.PointChange
+    request_id: _common_pb2.RequestId
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., change: _Optional[_Union[_common_pb2.PointChange, _Mapping]] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ...) -> None: ...
+
+class UpdateResponse(_message.Message):
+    __slots__ = ("written", "updated")
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_FIELD_NUMBER: _ClassVar[int]
+    written: _containers.RepeatedCompositeFieldContainer[_common_pb2.ShardSeq]
+    updated: int
+    def __init__(self, written: _Optional[_Iterable[_Union[_common_pb2.ShardSeq, _Mapping]]] = ..., updated: _Optional[int] = ...) -> None: ...
+
 class GetRequest(_message.Message):
     __slots__ = ("collection", "ids", "with_payload", "with_vectors", "consistency", "min_seqs", "in_parts")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

@@ -44,6 +44,11 @@ class PointsStub(object):
                 request_serializer=shoal_dot_v1_dot_points__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_points__pb2.DeleteResponse.FromString,
                 _registered_method=True)
+        self.Update = channel.unary_unary(
+                '/shoal.v1.Points/Update',
+                request_serializer=shoal_dot_v1_dot_points__pb2.UpdateRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_points__pb2.UpdateResponse.FromString,
+                _registered_method=True)
         self.Get = channel.unary_unary(
                 '/shoal.v1.Points/Get',
                 request_serializer=shoal_dot_v1_dot_points__pb2.GetRequest.SerializeToString,
@@ -71,6 +76,12 @@ class PointsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Delete(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Update(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +117,11 @@ def add_PointsServicer_to_server(servicer, server):
                     servicer.Delete,
                     request_deserializer=shoal_dot_v1_dot_points__pb2.DeleteRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_points__pb2.DeleteResponse.SerializeToString,
+            ),
+            'Update': grpc.unary_unary_rpc_method_handler(
+                    servicer.Update,
+                    request_deserializer=shoal_dot_v1_dot_points__pb2.UpdateRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_points__pb2.UpdateResponse.SerializeToString,
             ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
@@ -177,6 +193,33 @@ class Points(object):
             '/shoal.v1.Points/Delete',
             shoal_dot_v1_dot_points__pb2.DeleteRequest.SerializeToString,
             shoal_dot_v1_dot_points__pb2.DeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Update(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Points/Update',
+            shoal_dot_v1_dot_points__pb2.UpdateRequest.SerializeToString,
+            shoal_dot_v1_dot_points__pb2.UpdateResponse.FromString,
             options,
             channel_credentials,
             insecure,

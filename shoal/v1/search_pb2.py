@@ -26,27 +26,57 @@ from shoal.v1 import common_pb2 as shoal_dot_v1_dot_common__pb2
 from shoal.v1 import filter_pb2 as shoal_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/search.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\">\n\tSearchLeg\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\"\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\"J\n\nQueryGroup\x12\x0f\n\x07queries\x18\x01 \x03(\r\x12\t\n\x01k\x18\x02 \x01(\r\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\"\xf2\x03\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x04legs\x18\x02 \x03(\x0b\x32\x13.shoal.v1.SearchLeg\x12\t\n\x01k\x18\x03 \x01(\r\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12 \n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\x33\n\x06params\x18\x06 \x03(\x0b\x32#.shoal.v1.SearchRequest.ParamsEntry\x12\x13\n\x06recall\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06radius\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x14\n\x0cwith_payload\x18\n \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x0b \x01(\x08\x12\x15\n\rallow_partial\x18\x0c \x01(\x08\x12*\n\x0b\x63onsistency\x18\r \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x0e \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12$\n\x06groups\x18\x0f \x03(\x0b\x32\x14.shoal.v1.QueryGroup\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_recallB\t\n\x07_radius\"q\n\x0eSearchResponse\x12\x1c\n\x04hits\x18\x01 \x01(\x0b\x32\x0e.shoal.v1.Hits\x12\x16\n\x0emissing_shards\x18\x02 \x03(\t\x12)\n\x07\x65xplain\x18\x03 \x03(\x0b\x32\x18.shoal.v1.SegmentExplain\"\xdb\x02\n\x0eSegmentExplain\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\t\x12\r\n\x05group\x18\x05 \x01(\r\x12\x0f\n\x07queries\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x0c\n\x04plan\x18\x08 \x01(\t\x12\x1d\n\x15\x65stimated_selectivity\x18\t \x01(\x01\x12\x13\n\x0bselectivity\x18\n \x01(\x01\x12\x12\n\ncandidates\x18\x0b \x01(\x04\x12\x0f\n\x07\x62readth\x18\x0c \x01(\r\x12\x14\n\x0c\x62readth_name\x18\r \x01(\t\x12\x11\n\tfallbacks\x18\x0e \x01(\r\x12\x11\n\tfilter_us\x18\x0f \x01(\x01\x12\x11\n\tsearch_us\x18\x10 \x01(\x01\x12\x10\n\x08score_us\x18\x11 \x01(\x01\x12\x15\n\rfilter_cached\x18\x12 \x01(\x08\x32\x45\n\x06Search\x12;\n\x06Search\x12\x17.shoal.v1.SearchRequest\x1a\x18.shoal.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/search.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/filter.proto\"\xc7\x01\n\tSearchLeg\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12$\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.VectorsH\x00\x12&\n\x05texts\x18\x03 \x01(\x0b\x32\x15.shoal.v1.TextQueriesH\x00\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tmin_score\x18\x06 \x01(\x01H\x02\x88\x01\x01\x42\t\n\x07queriesB\t\n\x07_weightB\x0c\n\n_min_score\"3\n\x0bTextQueries\x12$\n\x07queries\x18\x01 \x03(\x0b\x32\x13.shoal.v1.TextQuery\"\xc9\x01\n\tTextQuery\x12\x0c\n\x04text\x18\x01 \x01(\t\x12/\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x1f.shoal.v1.TextQuery.FieldsEntry\x12\r\n\x05match\x18\x03 \x01(\t\x12\x0c\n\x04must\x18\x04 \x03(\t\x12\x10\n\x08must_not\x18\x05 \x03(\t\x12\x0f\n\x07phrases\x18\x06 \x03(\t\x12\x0e\n\x06prefix\x18\x07 \x01(\t\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\",\n\x06\x46usion\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x01\x63\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x04\n\x02_c\"%\n\x07GroupBy\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\"J\n\nQueryGroup\x12\x0f\n\x07queries\x18\x01 \x03(\r\x12\t\n\x01k\x18\x02 \x01(\r\x12 \n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.shoal.v1.Filter\"\xa9\x05\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x04legs\x18\x02 \x03(\x0b\x32\x13.shoal.v1.SearchLeg\x12\t\n\x01k\x18\x03 \x01(\r\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12 \n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x10.shoal.v1.Filter\x12\x33\n\x06params\x18\x06 \x03(\x0b\x32#.shoal.v1.SearchRequest.ParamsEntry\x12\x13\n\x06recall\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06radius\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x14\n\x0cwith_payload\x18\n \x01(\x08\x12\x14\n\x0cwith_vectors\x18\x0b \x01(\x08\x12\x15\n\rallow_partial\x18\x0c \x01(\x08\x12*\n\x0b\x63onsistency\x18\r \x01(\x0e\x32\x15.shoal.v1.Consistency\x12$\n\x08min_seqs\x18\x0e \x03(\x0b\x32\x12.shoal.v1.ShardSeq\x12$\n\x06groups\x18\x0f \x03(\x0b\x32\x14.shoal.v1.QueryGroup\x12 \n\x06\x66usion\x18\x10 \x01(\x0b\x32\x10.shoal.v1.Fusion\x12\x12\n\ncandidates\x18\x11 \x01(\r\x12\x0e\n\x06offset\x18\x12 \x01(\r\x12\x16\n\tthreshold\x18\x13 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\tdiversity\x18\x14 \x01(\x01\x12#\n\x08group_by\x18\x15 \x01(\x0b\x32\x11.shoal.v1.GroupBy\x12\x11\n\thighlight\x18\x16 \x01(\x08\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_recallB\t\n\x07_radiusB\x0c\n\n_threshold\"\x95\x01\n\x0eSearchResponse\x12\x1c\n\x04hits\x18\x01 \x01(\x0b\x32\x0e.shoal.v1.Hits\x12\x16\n\x0emissing_shards\x18\x02 \x03(\t\x12)\n\x07\x65xplain\x18\x03 \x03(\x0b\x32\x18.shoal.v1.SegmentExplain\x12\"\n\x05\x66used\x18\x04 \x01(\x0b\x32\x13.shoal.v1.FusedHits\"\xa7\x01\n\tFusedHits\x12\x1f\n\x04legs\x18\x01 \x03(\x0b\x32\x11.shoal.v1.LegHits\x12(\n\nhighlights\x18\x02 \x03(\x0b\x32\x14.shoal.v1.Highlights\x12\x14\n\x0cgroup_values\x18\x03 \x03(\t\x12\x10\n\x08\x63omplete\x18\x04 \x03(\x08\x12\'\n\x07\x65xplain\x18\x05 \x01(\x0b\x32\x16.shoal.v1.FusedExplain\"H\n\x07LegHits\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ranks\x18\x02 \x03(\r\x12\x0e\n\x06scores\x18\x03 \x03(\x01\x12\x10\n\x08wordless\x18\x04 \x03(\r\"2\n\nHighlights\x12$\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x14.shoal.v1.FieldSpans\"9\n\nFieldSpans\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65gins\x18\x02 \x03(\r\x12\x0c\n\x04\x65nds\x18\x03 \x03(\r\"|\n\x0c\x46usedExplain\x12\"\n\x04legs\x18\x01 \x03(\x0b\x32\x14.shoal.v1.LegExplain\x12\"\n\x04hits\x18\x02 \x03(\x0b\x32\x14.shoal.v1.HitExplain\x12$\n\x05texts\x18\x03 \x03(\x0b\x32\x15.shoal.v1.TextExplain\"\x86\x01\n\nLegExplain\x12\r\n\x05query\x18\x01 \x01(\r\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\x0c\n\x04hits\x18\x03 \x01(\r\x12\x0e\n\x06padded\x18\x04 \x01(\r\x12\x0e\n\x06lowest\x18\x05 \x01(\x01\x12\x0f\n\x07highest\x18\x06 \x01(\x01\x12\x11\n\tdeviation\x18\x07 \x01(\x01\x12\n\n\x02us\x18\x08 \x01(\x01\"U\n\nHitExplain\x12\x12\n\narithmetic\x18\x01 \x01(\t\x12\"\n\x05words\x18\x02 \x03(\x0b\x32\x13.shoal.v1.WordShare\x12\x0f\n\x07penalty\x18\x03 \x01(\x01\"G\n\tWordShare\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04word\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x0e\n\x06prefix\x18\x04 \x01(\x08\"\xb6\x01\n\x0bTextExplain\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\r\x12\x0c\n\x04rows\x18\x05 \x01(\x04\x12\r\n\x05words\x18\x06 \x01(\r\x12\x10\n\x08postings\x18\x07 \x01(\x04\x12\x0c\n\x04plan\x18\x08 \x01(\t\x12\x10\n\x08\x65ligible\x18\t \x01(\x04\x12\x0e\n\x06scored\x18\n \x01(\x04\x12\n\n\x02us\x18\x0b \x01(\x01\"\xdb\x02\n\x0eSegmentExplain\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\t\x12\r\n\x05group\x18\x05 \x01(\r\x12\x0f\n\x07queries\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x0c\n\x04plan\x18\x08 \x01(\t\x12\x1d\n\x15\x65stimated_selectivity\x18\t \x01(\x01\x12\x13\n\x0bselectivity\x18\n \x01(\x01\x12\x12\n\ncandidates\x18\x0b \x01(\x04\x12\x0f\n\x07\x62readth\x18\x0c \x01(\r\x12\x14\n\x0c\x62readth_name\x18\r \x01(\t\x12\x11\n\tfallbacks\x18\x0e \x01(\r\x12\x11\n\tfilter_us\x18\x0f \x01(\x01\x12\x11\n\tsearch_us\x18\x10 \x01(\x01\x12\x10\n\x08score_us\x18\x11 \x01(\x01\x12\x15\n\rfilter_cached\x18\x12 \x01(\x08\x32\x45\n\x06Search\x12;\n\x06Search\x12\x17.shoal.v1.SearchRequest\x1a\x18.shoal.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.v1.search_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TEXTQUERY_FIELDSENTRY']._loaded_options = None
+  _globals['_TEXTQUERY_FIELDSENTRY']._serialized_options = b'8\001'
   _globals['_SEARCHREQUEST_PARAMSENTRY']._loaded_options = None
   _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_options = b'8\001'
-  _globals['_SEARCHLEG']._serialized_start=81
-  _globals['_SEARCHLEG']._serialized_end=143
-  _globals['_QUERYGROUP']._serialized_start=145
-  _globals['_QUERYGROUP']._serialized_end=219
-  _globals['_SEARCHREQUEST']._serialized_start=222
-  _globals['_SEARCHREQUEST']._serialized_end=720
-  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_start=653
-  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_end=698
-  _globals['_SEARCHRESPONSE']._serialized_start=722
-  _globals['_SEARCHRESPONSE']._serialized_end=835
-  _globals['_SEGMENTEXPLAIN']._serialized_start=838
-  _globals['_SEGMENTEXPLAIN']._serialized_end=1185
-  _globals['_SEARCH']._serialized_start=1187
-  _globals['_SEARCH']._serialized_end=1256
+  _globals['_SEARCHLEG']._serialized_start=82
+  _globals['_SEARCHLEG']._serialized_end=281
+  _globals['_TEXTQUERIES']._serialized_start=283
+  _globals['_TEXTQUERIES']._serialized_end=334
+  _globals['_TEXTQUERY']._serialized_start=337
+  _globals['_TEXTQUERY']._serialized_end=538
+  _globals['_TEXTQUERY_FIELDSENTRY']._serialized_start=493
+  _globals['_TEXTQUERY_FIELDSENTRY']._serialized_end=538
+  _globals['_FUSION']._serialized_start=540
+  _globals['_FUSION']._serialized_end=584
+  _globals['_GROUPBY']._serialized_start=586
+  _globals['_GROUPBY']._serialized_end=623
+  _globals['_QUERYGROUP']._serialized_start=625
+  _globals['_QUERYGROUP']._serialized_end=699
+  _globals['_SEARCHREQUEST']._serialized_start=702
+  _globals['_SEARCHREQUEST']._serialized_end=1383
+  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_start=1302
+  _globals['_SEARCHREQUEST_PARAMSENTRY']._serialized_end=1347
+  _globals['_SEARCHRESPONSE']._serialized_start=1386
+  _globals['_SEARCHRESPONSE']._serialized_end=1535
+  _globals['_FUSEDHITS']._serialized_start=1538
+  _globals['_FUSEDHITS']._serialized_end=1705
+  _globals['_LEGHITS']._serialized_start=1707
+  _globals['_LEGHITS']._serialized_end=1779
+  _globals['_HIGHLIGHTS']._serialized_start=1781
+  _globals['_HIGHLIGHTS']._serialized_end=1831
+  _globals['_FIELDSPANS']._serialized_start=1833
+  _globals['_FIELDSPANS']._serialized_end=1890
+  _globals['_FUSEDEXPLAIN']._serialized_start=1892
+  _globals['_FUSEDEXPLAIN']._serialized_end=2016
+  _globals['_LEGEXPLAIN']._serialized_start=2019
+  _globals['_LEGEXPLAIN']._serialized_end=2153
+  _globals['_HITEXPLAIN']._serialized_start=2155
+  _globals['_HITEXPLAIN']._serialized_end=2240
+  _globals['_WORDSHARE']._serialized_start=2242
+  _globals['_WORDSHARE']._serialized_end=2313
+  _globals['_TEXTEXPLAIN']._serialized_start=2316
+  _globals['_TEXTEXPLAIN']._serialized_end=2498
+  _globals['_SEGMENTEXPLAIN']._serialized_start=2501
+  _globals['_SEGMENTEXPLAIN']._serialized_end=2848
+  _globals['_SEARCH']._serialized_start=2850
+  _globals['_SEARCH']._serialized_end=2919
 # @@protoc_insertion_point(module_scope)

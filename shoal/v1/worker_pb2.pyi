@@ -29,18 +29,30 @@ class ReadTerms(_message.Message):
     def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., min_seq: _Optional[int] = ..., caller: _Optional[str] = ...) -> None: ...
 
 class ShardWriteRequest(_message.Message):
-    __slots__ = ("shard", "request_id", "upsert", "delete", "delete_matching")
+    __slots__ = ("shard", "request_id", "upsert", "delete", "delete_matching", "update")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     UPSERT_FIELD_NUMBER: _ClassVar[int]
     DELETE_FIELD_NUMBER: _ClassVar[int]
     DELETE_MATCHING_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     request_id: _common_pb2.RequestId
     upsert: bytes
     delete: _common_pb2.PointIds
     delete_matching: _filter_pb2.Filter
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., upsert: _Optional[bytes] = ..., delete: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., delete_matching: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ...) -> None: ...
+    update: bytes
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., upsert: _Optional[bytes] = ..., delete: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., delete_matching: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., update: _Optional[bytes] = ...) -> None: ...
+
+class PointUpdate(_message.Message):
+    __slots__ = ("ids", "filter", "change")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    ids: _common_pb2.PointIds
+    filter: _filter_pb2.Filter
+    change: _common_pb2.PointChange
+    def __init__(self, ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., change: _Optional[_Union[_common_pb2.PointChange, _Mapping]] = ...) -> None: ...
 
 class PayloadColumn(_message.Message):
     __slots__ = ("payloads",)
@@ -127,6 +139,122 @@ class ShardFailure(_message.Message):
     message: str
     details: _common_pb2.ErrorInfo
     def __init__(self, shard: _Optional[int] = ..., status: _Optional[str] = ..., message: _Optional[str] = ..., details: _Optional[_Union[_common_pb2.ErrorInfo, _Mapping]] = ...) -> None: ...
+
+class TextShards(_message.Message):
+    __slots__ = ("first", "shards", "min_seqs", "consistency", "caller")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SEQS_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    first: ShardRef
+    shards: _containers.RepeatedScalarFieldContainer[int]
+    min_seqs: _containers.RepeatedScalarFieldContainer[int]
+    consistency: _common_pb2.Consistency
+    caller: str
+    def __init__(self, first: _Optional[_Union[ShardRef, _Mapping]] = ..., shards: _Optional[_Iterable[int]] = ..., min_seqs: _Optional[_Iterable[int]] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., caller: _Optional[str] = ...) -> None: ...
+
+class TextStatsRequest(_message.Message):
+    __slots__ = ("shards", "queries")
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    shards: TextShards
+    queries: _containers.RepeatedCompositeFieldContainer[_search_pb2.TextQuery]
+    def __init__(self, shards: _Optional[_Union[TextShards, _Mapping]] = ..., queries: _Optional[_Iterable[_Union[_search_pb2.TextQuery, _Mapping]]] = ...) -> None: ...
+
+class TextStatsResponse(_message.Message):
+    __slots__ = ("statistics", "failed")
+    STATISTICS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    statistics: TextStatistics
+    failed: _containers.RepeatedCompositeFieldContainer[ShardFailure]
+    def __init__(self, statistics: _Optional[_Union[TextStatistics, _Mapping]] = ..., failed: _Optional[_Iterable[_Union[ShardFailure, _Mapping]]] = ...) -> None: ...
+
+class TextStatistics(_message.Message):
+    __slots__ = ("fields", "rows", "tokens", "words", "holding")
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    words: _containers.RepeatedCompositeFieldContainer[TextWord]
+    holding: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, fields: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[int]] = ..., tokens: _Optional[_Iterable[int]] = ..., words: _Optional[_Iterable[_Union[TextWord, _Mapping]]] = ..., holding: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class TextWord(_message.Message):
+    __slots__ = ("field", "word", "prefix")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    WORD_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    word: bytes
+    prefix: bool
+    def __init__(self, field: _Optional[str] = ..., word: _Optional[bytes] = ..., prefix: bool = ...) -> None: ...
+
+class TextSearchRequest(_message.Message):
+    __slots__ = ("shards", "queries", "groups", "statistics", "min_score", "shares", "explain")
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    shards: TextShards
+    queries: _containers.RepeatedCompositeFieldContainer[_search_pb2.TextQuery]
+    groups: _containers.RepeatedCompositeFieldContainer[_search_pb2.QueryGroup]
+    statistics: TextStatistics
+    min_score: float
+    shares: bool
+    explain: bool
+    def __init__(self, shards: _Optional[_Union[TextShards, _Mapping]] = ..., queries: _Optional[_Iterable[_Union[_search_pb2.TextQuery, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[_search_pb2.QueryGroup, _Mapping]]] = ..., statistics: _Optional[_Union[TextStatistics, _Mapping]] = ..., min_score: _Optional[float] = ..., shares: bool = ..., explain: bool = ...) -> None: ...
+
+class TextSearchResponse(_message.Message):
+    __slots__ = ("counts", "ids", "scores", "shares", "failed", "explain", "statistics", "wordless")
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_FIELD_NUMBER: _ClassVar[int]
+    WORDLESS_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    ids: _common_pb2.PointIds
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    shares: _containers.RepeatedCompositeFieldContainer[WordShares]
+    failed: _containers.RepeatedCompositeFieldContainer[ShardFailure]
+    explain: _containers.RepeatedCompositeFieldContainer[_search_pb2.TextExplain]
+    statistics: TextStatistics
+    wordless: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, counts: _Optional[_Iterable[int]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., scores: _Optional[_Iterable[float]] = ..., shares: _Optional[_Iterable[_Union[WordShares, _Mapping]]] = ..., failed: _Optional[_Iterable[_Union[ShardFailure, _Mapping]]] = ..., explain: _Optional[_Iterable[_Union[_search_pb2.TextExplain, _Mapping]]] = ..., statistics: _Optional[_Union[TextStatistics, _Mapping]] = ..., wordless: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class WordShares(_message.Message):
+    __slots__ = ("words",)
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    words: _containers.RepeatedCompositeFieldContainer[_search_pb2.WordShare]
+    def __init__(self, words: _Optional[_Iterable[_Union[_search_pb2.WordShare, _Mapping]]] = ...) -> None: ...
+
+class TextMarksRequest(_message.Message):
+    __slots__ = ("shard", "ids", "query", "terms")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    shard: ShardRef
+    ids: _common_pb2.PointIds
+    query: _search_pb2.TextQuery
+    terms: ReadTerms
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., ids: _Optional[_Union[_common_pb2.PointIds, _Mapping]] = ..., query: _Optional[_Union[_search_pb2.TextQuery, _Mapping]] = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
+
+class TextMarksResponse(_message.Message):
+    __slots__ = ("marks",)
+    MARKS_FIELD_NUMBER: _ClassVar[int]
+    marks: _containers.RepeatedCompositeFieldContainer[_search_pb2.Highlights]
+    def __init__(self, marks: _Optional[_Iterable[_Union[_search_pb2.Highlights, _Mapping]]] = ...) -> None: ...
 
 class ShardGetRequest(_message.Message):
     __slots__ = ("shard", "ids", "with_payload", "with_vectors", "terms")

@@ -50,6 +50,21 @@ class WorkerStub(object):
                 request_serializer=shoal_dot_v1_dot_worker__pb2.SearchShardsRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_worker__pb2.SearchShardsResponse.FromString,
                 _registered_method=True)
+        self.TextStats = channel.unary_unary(
+                '/shoal.v1.Worker/TextStats',
+                request_serializer=shoal_dot_v1_dot_worker__pb2.TextStatsRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_worker__pb2.TextStatsResponse.FromString,
+                _registered_method=True)
+        self.TextSearch = channel.unary_unary(
+                '/shoal.v1.Worker/TextSearch',
+                request_serializer=shoal_dot_v1_dot_worker__pb2.TextSearchRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_worker__pb2.TextSearchResponse.FromString,
+                _registered_method=True)
+        self.TextMarks = channel.unary_unary(
+                '/shoal.v1.Worker/TextMarks',
+                request_serializer=shoal_dot_v1_dot_worker__pb2.TextMarksRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_worker__pb2.TextMarksResponse.FromString,
+                _registered_method=True)
         self.Get = channel.unary_unary(
                 '/shoal.v1.Worker/Get',
                 request_serializer=shoal_dot_v1_dot_worker__pb2.ShardGetRequest.SerializeToString,
@@ -109,6 +124,24 @@ class WorkerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SearchShards(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TextStats(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TextSearch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TextMarks(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,6 +212,21 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.SearchShards,
                     request_deserializer=shoal_dot_v1_dot_worker__pb2.SearchShardsRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_worker__pb2.SearchShardsResponse.SerializeToString,
+            ),
+            'TextStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.TextStats,
+                    request_deserializer=shoal_dot_v1_dot_worker__pb2.TextStatsRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_worker__pb2.TextStatsResponse.SerializeToString,
+            ),
+            'TextSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.TextSearch,
+                    request_deserializer=shoal_dot_v1_dot_worker__pb2.TextSearchRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_worker__pb2.TextSearchResponse.SerializeToString,
+            ),
+            'TextMarks': grpc.unary_unary_rpc_method_handler(
+                    servicer.TextMarks,
+                    request_deserializer=shoal_dot_v1_dot_worker__pb2.TextMarksRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_worker__pb2.TextMarksResponse.SerializeToString,
             ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
@@ -303,6 +351,87 @@ class Worker(object):
             '/shoal.v1.Worker/SearchShards',
             shoal_dot_v1_dot_worker__pb2.SearchShardsRequest.SerializeToString,
             shoal_dot_v1_dot_worker__pb2.SearchShardsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TextStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Worker/TextStats',
+            shoal_dot_v1_dot_worker__pb2.TextStatsRequest.SerializeToString,
+            shoal_dot_v1_dot_worker__pb2.TextStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TextSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Worker/TextSearch',
+            shoal_dot_v1_dot_worker__pb2.TextSearchRequest.SerializeToString,
+            shoal_dot_v1_dot_worker__pb2.TextSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TextMarks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Worker/TextMarks',
+            shoal_dot_v1_dot_worker__pb2.TextMarksRequest.SerializeToString,
+            shoal_dot_v1_dot_worker__pb2.TextMarksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,15 @@ def client_options(message_bytes: int) -> ChannelOptions:
     )
 
 
+def options_of_one_call(message_bytes: int) -> ChannelOptions:
+    """Return the options of a channel that makes one call and does not repeat it. message_bytes: as in client_options.
+
+    The connection may take the whole timeout of the call. With the options of client_options the first attempt to
+    connect has 100 ms, which a busy machine may need.
+    """
+    return (*client_options(message_bytes)[:2], ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+
+
 def server_options(message_bytes: int) -> ChannelOptions:
     """Return the options of a server. Ports are not shared: two servers on one port would split its calls."""
     return (

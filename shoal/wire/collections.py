@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shoal.core.collection import CollectionSpec, Metric
-from shoal.core.errors import Internal
+from shoal.core.errors import Internal, InvalidArgument
+from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.requests import (
     AlterCollection,
@@ -16,6 +17,7 @@ from shoal.core.requests import (
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.v1 import collections_pb2
 from shoal.wire.method import Method, Methods, nothing, serialized
+from shoal.wire.text_fields import defaults_from_message, defaults_to_message, text_field_to_message, text_fields_from_messages
 
 
 def create_to_message(request: CreateCollection) -> collections_pb2.CreateCollectionRequest:
@@ -29,12 +31,17 @@ def create_to_message(request: CreateCollection) -> collections_pb2.CreateCollec
         index=request.index,
         recall=request.recall,
         min_isr=request.min_isr,
+        text=map(text_field_to_message, request.text),
+        defaults=_given_defaults(request.defaults),
     )
     return collections_pb2.CreateCollectionRequest(spec=spec, request_id=request.request_id)
 
 
 def create_from_message(message: collections_pb2.CreateCollectionRequest) -> CreateCollection:
-    """Return the creation of a message. A missing field gets its default. CreateCollection.spec() validates it."""
+    """Return the creation of a message. A missing field gets its default. CreateCollection.spec() validates it.
+
+    Raises InvalidArgument for an analyzer or a fusion that this version does not know.
+    """
     spec = message.spec
     return CreateCollection(
         name=spec.name,
@@ -45,6 +52,8 @@ def create_from_message(message: collections_pb2.CreateCollectionRequest) -> Cre
         index=spec.index or "auto",
         recall=spec.recall or DEFAULT_RECALL,
         min_isr=spec.min_isr,
+        text=text_fields_from_messages(spec.text),
+        defaults=defaults_from_message(spec.defaults),
         request_id=message.request_id,
     )
 
@@ -62,18 +71,26 @@ def created_from_message(message: collections_pb2.CreateCollectionResponse) -> s
 def alter_to_message(request: AlterCollection) -> collections_pb2.AlterCollectionRequest:
     """Return an alteration as a message."""
     return collections_pb2.AlterCollectionRequest(
-        name=request.name, index=request.index, recall=request.recall, replicas=request.replicas, min_isr=request.min_isr
+        name=request.name,
+        index=request.index,
+        recall=request.recall,
+        replicas=request.replicas,
+        min_isr=request.min_isr,
+        text=None if request.text is None else collections_pb2.TextFields(fields=map(text_field_to_message, request.text)),
+        defaults=None if request.defaults is None else defaults_to_message(request.defaults),
     )
 
 
 def alter_from_message(message: collections_pb2.AlterCollectionRequest) -> AlterCollection:
-    """Return the alteration of a message. A missing field is None."""
+    """Return the alteration of a message. A missing field is None. Raises as create_from_message."""
     return AlterCollection(
         name=message.name,
         index=message.index if message.HasField("index") else None,
         recall=message.recall if message.HasField("recall") else None,
         replicas=message.replicas if message.HasField("replicas") else None,
         min_isr=message.min_isr if message.HasField("min_isr") else None,
+        text=text_fields_from_messages(message.text.fields) if message.HasField("text") else None,
+        defaults=defaults_from_message(message.defaults) if message.HasField("defaults") else None,
     )
 
 
@@ -177,13 +194,21 @@ def _spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
         index=spec.index,
         recall=spec.recall,
         min_isr=spec.min_isr_set,
+        text=map(text_field_to_message, spec.text),
+        defaults=_given_defaults(spec.defaults),
     )
+
+
+def _given_defaults(defaults: SearchDefaults) -> collections_pb2.SearchDefaults | None:
+    """Return defaults as a message; None for the usual ones."""
+    return None if defaults == SearchDefaults() else defaults_to_message(defaults)
 
 
 def _spec_from_message(message: collections_pb2.CollectionSpec) -> CollectionSpec:
     try:
         metric = Metric(message.metric or Metric.L2.value)
-    except ValueError as error:
+        text, defaults = text_fields_from_messages(message.text), defaults_from_message(message.defaults)
+    except (ValueError, InvalidArgument) as error:
         raise Internal(f"collection {message.name!r}: {error}; is this client older than the server?") from None
     return CollectionSpec(
         name=message.name,
@@ -194,6 +219,8 @@ def _spec_from_message(message: collections_pb2.CollectionSpec) -> CollectionSpe
         index=message.index or "auto",
         recall=message.recall or DEFAULT_RECALL,
         min_isr_set=message.min_isr,
+        text=text,
+        defaults=defaults,
     )
 
 

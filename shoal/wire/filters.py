@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
+from google.protobuf.message import DecodeError
+
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
 from shoal.core.filter_check import FilterPlace
 from shoal.core.points import INT64_MAX, INT64_MIN, id_array
 from shoal.core.turns import FREE, Turn
-from shoal.v1 import filter_pb2
+from shoal.v1 import filter_pb2, worker_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message
 
 DEEPEST_FILTER = 64
@@ -54,8 +56,19 @@ def filter_from_message(message: filter_pb2.Filter, turn: Turn = FREE) -> Filter
 def has_long_filters(request: Any) -> bool:
     """Return whether the filters of a request's message take long to read: more than about a millisecond."""
     fields = request.DESCRIPTOR.fields_by_name
+    if "update" in fields and len(request.update) > _LONG_BYTES:
+        return _updates_long(request.update)
     filters = [getattr(request, name) for name in ("filter", "delete_matching") if name in fields]
     return are_long_messages([*filters, *(group.filter for group in request.groups)] if "groups" in fields else filters)
+
+
+def _updates_long(update: bytes) -> bool:
+    """Return whether the filter of an update takes long to read. Bytes that are no update are refused where they are
+    read."""
+    try:
+        return are_long_messages([worker_pb2.PointUpdate.FromString(update).filter])
+    except DecodeError:
+        return False
 
 
 def are_long_messages(messages: Iterable[filter_pb2.Filter]) -> bool:

@@ -17,6 +17,7 @@ from shoal.core.errors import (
     ErrorDetails,
     Internal,
     NotConnected,
+    NotReached,
     ResourceExhausted,
     ShoalError,
     Unavailable,
@@ -39,10 +40,12 @@ _CONNECTING = _any(
     "connection refused",
 )
 
+_REFUSED, _UNKNOWN_HOST, _NO_ROUTE = "refused, nothing listens there", "its host name is not known", "the network has no route to it"
+
 _WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
-    (_any("refused"), "refused, nothing listens there"),
-    (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), "its host name is not known"),
-    (_any("no route", "unreachable"), "the network has no route to it"),
+    (_any("refused"), _REFUSED),
+    (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), _UNKNOWN_HOST),
+    (_any("no route", "unreachable"), _NO_ROUTE),
     (_any("ssl", "tls", "certificate", "handshake", "wrong_version"), "one side speaks TLS, and the other does not or does not trust it"),
     (_any("time", "deadline", "shutdown"), "nothing answered in time"),
     (_any("http", "preface", "settings"), "the server there is not one of Shoal"),
@@ -89,7 +92,7 @@ def foreign_error(code: str, text: str) -> ShoalError:
     if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"):
         words = connection_words(text)
         if words:
-            return NotConnected(words)
+            return kind_of_connection(words)(words)
     if _OVERLOADED.search(text):
         # Not ResourceExhausted, which means that nothing was applied: the call may have been running already.
         return Unavailable("the server takes no more calls for the moment", ErrorDetails(retry_after_s=BUSY_RETRY_S))
@@ -110,6 +113,14 @@ def connection_words(text: str) -> str:
         reason = text.rsplit("last error: ", 1)[-1]
         return f"no connection: {next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), 'it cannot be reached')}"
     return "the connection was lost" if _LOST.search(text) and not _OVERLOADED.search(text) else ""
+
+
+def kind_of_connection(words: str) -> type[NotConnected]:
+    """Return the class of the error with these words of connection_words.
+
+    It is NotReached where the system has answered that there is no server. Silence is none: a server may be busy.
+    """
+    return NotReached if words.endswith((_REFUSED, _UNKNOWN_HOST, _NO_ROUTE)) else NotConnected
 
 
 def too_large(size: int | None = None, most: int | None = None) -> ResourceExhausted:

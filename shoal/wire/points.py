@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.replies import Got, Page, Written
-from shoal.core.requests import Count, Delete, DeleteMatching, Get, Scroll, Upsert
+from shoal.core.requests import Count, Delete, DeleteMatching, Get, Scroll, Update, Upsert
 from shoal.core.turns import FREE, Turn
 from shoal.v1 import points_pb2
 from shoal.wire.call_parts import (
     consistency_to_message,
+    optional_filter,
     optional_request_id,
     read_from_message,
     request_id_to_message,
@@ -20,6 +21,7 @@ from shoal.wire.columns import id_from_message, id_to_message, ids_from_message,
 from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
 from shoal.wire.method import Method, Methods, serialized
 from shoal.wire.point_bytes import POINTS_OF_UPSERT, points_from_request, with_points
+from shoal.wire.point_changes import change_from_message, change_to_message
 
 
 def upsert_to_bytes(request: Upsert) -> bytes:
@@ -55,6 +57,28 @@ def delete_from_message(message: points_pb2.DeleteRequest, turn: Turn = FREE) ->
     return DeleteMatching(collection=message.collection, filter=filter_from_message(message.filter, turn), request_id=request_id)
 
 
+def update_to_message(request: Update) -> points_pb2.UpdateRequest:
+    """Return an update as a message."""
+    return points_pb2.UpdateRequest(
+        collection=request.collection,
+        ids=None if request.ids is None else ids_to_message(request.ids),
+        filter=optional_filter_to_message(request.filter),
+        change=change_to_message(request.change),
+        request_id=request_id_to_message(request.request_id),
+    )
+
+
+def update_from_message(message: points_pb2.UpdateRequest, turn: Turn = FREE) -> Update:
+    """Return the update of a message. Raises InvalidArgument if it names no change, or one that cannot be read."""
+    return Update(
+        collection=message.collection,
+        ids=ids_from_message(message.ids) if message.HasField("ids") else None,
+        filter=optional_filter(message, turn),
+        change=change_from_message(message.change),
+        request_id=optional_request_id(message),
+    )
+
+
 def upserted_to_message(written: Written) -> points_pb2.UpsertResponse:
     """Return the answer to an upsert as a message."""
     return points_pb2.UpsertResponse(written=tokens_to_messages(written.tokens))
@@ -73,6 +97,16 @@ def deleted_to_message(written: Written) -> points_pb2.DeleteResponse:
 def deleted_from_message(message: points_pb2.DeleteResponse) -> Written:
     """Return the answer to a delete."""
     return Written(tokens=tokens_from_messages(message.written), affected=message.deleted)
+
+
+def updated_to_message(written: Written) -> points_pb2.UpdateResponse:
+    """Return the answer to an update as a message."""
+    return points_pb2.UpdateResponse(written=tokens_to_messages(written.tokens), updated=written.affected)
+
+
+def updated_from_message(message: points_pb2.UpdateResponse) -> Written:
+    """Return the answer to an update."""
+    return Written(tokens=tokens_from_messages(message.written), affected=message.updated)
 
 
 def get_to_message(request: Get) -> points_pb2.GetRequest:
@@ -187,6 +221,12 @@ METHODS: Methods = {
         encode=serialized(delete_to_message),
         answer=points_pb2.DeleteResponse,
         decode=deleted_from_message,
+    ),
+    Update: Method(
+        path="/shoal.v1.Points/Update",
+        encode=serialized(update_to_message),
+        answer=points_pb2.UpdateResponse,
+        decode=updated_from_message,
     ),
     Get: Method(path="/shoal.v1.Points/Get", encode=serialized(get_to_message), answer=points_pb2.GetResponse, decode=got_from_message),
     Count: Method(

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
 from shoal.core.requests import Request
-from shoal.wire import cluster, collections, points, recall, recovery, searches
+from shoal.wire import cluster, collections, fused_searches, points, recall, recovery, searches
 from shoal.wire.method import Method, Methods
 
 METHODS: Methods = {
@@ -20,6 +20,7 @@ METHODS: Methods = {
     **recovery.METHODS,
     **points.METHODS,
     **searches.METHODS,
+    **fused_searches.METHODS,
     **cluster.METHODS,
 }
 """The RPC of each class of request."""

@@ -1,4 +1,4 @@
-"""Bodies of the log records of deletes, as bytes. Part of the log format. The bodies of upserts are in point_bytes."""
+"""Bodies of the log records of deletes and updates, as bytes. Part of the log format. Those of upserts: point_bytes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import struct
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
-from shoal.core.errors import DataLoss
+from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
+from shoal.core.point_change import PointUpdate
 from shoal.core.points import IdArray
-from shoal.v1 import common_pb2
+from shoal.core.turns import FREE, Turn
+from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message
+from shoal.wire.filters import filter_from_message, optional_filter_to_message
+from shoal.wire.point_changes import change_from_message, change_to_message
 
 _LENGTH = struct.Struct("<I")
 _ROW = np.dtype("<i8")
@@ -52,3 +57,23 @@ def exact_delete_of_body(body: bytes) -> tuple[IdArray, Rows]:
     if len(body) - end != _ROW.itemsize * len(ids):
         raise DataLoss(f"an exact delete record has {len(body) - end} bytes of rows for {len(ids)} ids")
     return ids, np.frombuffer(body, dtype=_ROW, offset=end).astype(np.int64)
+
+
+def update_body(update: PointUpdate, turn: Turn = FREE) -> bytes:
+    """Return the body of an update record. Also raises what the turn raises."""
+    message = worker_pb2.PointUpdate(
+        ids=ids_to_message(update.ids),
+        filter=optional_filter_to_message(update.filter, turn),
+        change=change_to_message(update.change),
+    )
+    return message.SerializeToString()
+
+
+def update_of_body(body: bytes, turn: Turn = FREE) -> PointUpdate:
+    """Return the update of a record's body. Raises InvalidArgument for bytes that are not an update."""
+    try:
+        message = worker_pb2.PointUpdate.FromString(body)
+    except DecodeError as error:
+        raise InvalidArgument(f"the update cannot be read: {error}", ErrorDetails(field="update")) from None
+    filter = filter_from_message(message.filter, turn) if message.HasField("filter") else None
+    return PointUpdate(ids=ids_from_message(message.ids), filter=filter, change=change_from_message(message.change))

@@ -44,6 +44,7 @@ from shoal.wire.filters import filter_to_message, optional_filter_to_message
 from shoal.wire.method import Method, Methods, serialized
 from shoal.wire.status import details_from_message, details_to_message, error_of, message_of
 
+NO_QUERIES = "legs[{index}] has no queries, it needs vectors or texts to search for"
 _PARAMS = ("ef", "nprobe")
 _EXPLAIN_FIELDS = tuple(field.name for field in fields(SegmentExplain))
 
@@ -92,7 +93,7 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
     return Search(
         collection=message.collection,
         queries=vectors_from_message(_only_leg(message).vectors),
-        groups=_public_groups(message, turn),
+        groups=public_groups(message, turn),
         accuracy=accuracy,
         radius=message.radius if message.HasField("radius") else None,
         explain=message.explain,
@@ -300,7 +301,7 @@ def _accuracy_from_message(message: worker_pb2.ShardSearchRequest) -> Accuracy:
             raise InvalidArgument("a search needs one of exact, recall, ef, nprobe", ErrorDetails(field="accuracy"))
 
 
-def _public_groups(message: search_pb2.SearchRequest, turn: Turn) -> tuple[QueryGroup, ...]:
+def public_groups(message: search_pb2.SearchRequest, turn: Turn) -> tuple[QueryGroup, ...]:
     """Return the given groups; without groups, one group of all queries. Raises InvalidArgument for both at once."""
     if not message.groups:
         return (QueryGroup(k=message.k, filter=telling_filter(message, turn)),)
@@ -324,6 +325,8 @@ def _only_leg(message: search_pb2.SearchRequest) -> search_pb2.SearchLeg:
     leg = legs[0]
     if leg.field:
         raise InvalidArgument(f"a named vector field ({leg.field!r}) is not supported by this version", ErrorDetails(field="field"))
+    if not leg.HasField("vectors"):
+        raise InvalidArgument(NO_QUERIES.format(index=0), ErrorDetails(field="legs", index=0))
     return leg
 
 

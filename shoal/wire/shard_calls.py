@@ -14,6 +14,7 @@ from shoal.core.shard_calls import (
     ShardGet,
     ShardScroll,
     ShardStats,
+    ShardUpdate,
     ShardUpsert,
     ShardWrite,
     WorkerStatus,
@@ -40,6 +41,7 @@ from shoal.wire.columns import (
 )
 from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
 from shoal.wire.point_bytes import POINTS_OF_WRITE, points_from_bytes, with_points
+from shoal.wire.records import update_body, update_of_body
 
 
 def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
@@ -52,11 +54,13 @@ def write_to_bytes(call: ShardWrite, turn: Turn = FREE) -> bytes:
             message.delete.CopyFrom(ids_to_message(ids))
         case ShardDeleteMatching(filter=filter):
             message.delete_matching.CopyFrom(filter_to_message(filter, turn))
+        case ShardUpdate():
+            message.update = update_body(call.update, turn) if call.encoded is None else call.encoded
     return message.SerializeToString()
 
 
 def write_from_message(message: worker_pb2.ShardWriteRequest, turn: Turn = FREE) -> ShardWrite:
-    """Return the write of a message. Raises InvalidArgument if it holds no change or points that cannot be read."""
+    """Return the write of a message. Raises InvalidArgument if it holds no change or one that cannot be read."""
     shard, request_id = shard_from_message(message.shard), request_id_from_message(message.request_id)
     match message.WhichOneof("write"):
         case "upsert":
@@ -66,8 +70,18 @@ def write_from_message(message: worker_pb2.ShardWriteRequest, turn: Turn = FREE)
         case "delete_matching":
             filter = filter_from_message(message.delete_matching, turn)
             return ShardDeleteMatching(shard=shard, request_id=request_id, filter=filter)
+        case "update":
+            update = update_of_body(message.update, turn)
+            return ShardUpdate(
+                shard=shard,
+                request_id=request_id,
+                ids=update.ids,
+                change=update.change,
+                filter=update.filter,
+                encoded=message.update,
+            )
         case _:
-            raise InvalidArgument("a write needs an upsert or a delete", ErrorDetails(field="write"))
+            raise InvalidArgument("a write needs an upsert, a delete or an update", ErrorDetails(field="write"))
 
 
 def ack_to_message(ack: WriteAck) -> worker_pb2.ShardWriteResponse:

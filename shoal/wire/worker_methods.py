@@ -34,7 +34,8 @@ class WorkerMethod:
             raise Internal(f"the answer of the {peer} to {self.path} cannot be read: {error}") from None
 
 
-_READS, _WRITES = frozenset({"Search", "SearchShards", "Get", "Scroll", "Count"}), frozenset({"Write"})
+_READS = frozenset({"Search", "SearchShards", "TextStats", "TextSearch", "TextMarks", "Get", "Scroll", "Count"})
+_WRITES = frozenset({"Write"})
 
 WORKER_METHODS: Mapping[str, WorkerMethod] = {
     each.name: WorkerMethod(

@@ -12,7 +12,7 @@ right, later versions of a point must be greater.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 FORGET_AFTER_S = 120.0
@@ -34,15 +34,19 @@ class _Op:
 
 
 class Book:
-    """The states of all points. Times are of one monotonic clock. Thread-safe."""
+    """The states of all points. Times are of one monotonic clock. Thread-safe.
 
-    def __init__(self) -> None:
+    marks: the marks of the points that exist, None for no mark. A point that is written or deleted loses its mark.
+    """
+
+    def __init__(self, marks: Book | None = None) -> None:
+        self.marks = marks
         self._ops: dict[int, list[_Op]] = {}
         self._forgotten: dict[int, int] = {}
         self._forgotten_acknowledged = 0
         self._lock = threading.Lock()
 
-    def begin(self, ids: Iterable[int], version: Version, now: float) -> list[_Op]:
+    def begin(self, ids: Collection[int], version: Version, now: float) -> list[_Op]:
         """Note that a write of these points is about to be sent. Return the operations to report its outcome with."""
         begun = []
         with self._lock:
@@ -52,7 +56,7 @@ class Book:
                 self._forget(point, now)
                 before.append(_Op(version=version, began=now))
                 begun.append(before[-1])
-        return begun
+        return begun if self.marks is None else [*begun, *self.marks.begin(ids, None, now)]
 
     def acknowledge(self, ops: Iterable[_Op], now: float) -> None:
         """Note that the cluster has acknowledged the write."""

@@ -77,6 +77,22 @@ def _judge(book: Book, read: Read, point: int, payload: object, vector: object) 
         return Finding(Kind.WRONG, f"point {point} came as version {version}, which was never written")
     if not np.array_equal(vector, vector_of(point, version)):
         return Finding(Kind.WRONG, f"point {point} of version {version} came with vector {vector}")
+    return _judge_mark(book, read, point, payload.get("mark")) or _judge_version(book, read, point, version)
+
+
+def _judge_mark(book: Book, read: Read, point: int, mark: int | None) -> Finding | None:
+    if book.marks is None:
+        return None
+    if not book.marks.was_ever(point, mark):
+        return Finding(Kind.WRONG, f"point {point} came with mark {mark}, which it was never given")
+    possible = book.marks.possible(point, read.asked, read.answered)
+    if not read.promised or mark in possible:
+        return None
+    story = f"point {point} came with mark {mark}, possible were {_listed(possible)}"
+    return Finding(Kind.LOST if read.at_rest else Kind.STALE, story)
+
+
+def _judge_version(book: Book, read: Read, point: int, version: int) -> Finding | None:
     if not read.promised:
         return None
     possible = book.possible(point, read.asked, read.answered)

@@ -159,5 +159,5 @@ def _queries(chance: random.Random) -> np.ndarray:
     return np.random.default_rng(chance.randrange(1 << 30)).integers(-500, 500, (_QUERIES, DIM)).astype(np.float32)
 
 
-def _columns(ids: Sequence[int], version: int) -> tuple[list[np.ndarray], list[dict[str, int]]]:
+def _columns(ids: Sequence[int], version: int) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
     return [vector_of(point, version) for point in ids], [payload_of(point, version) for point in ids]

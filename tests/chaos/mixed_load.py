@@ -21,6 +21,7 @@ from tests.chaos.book import Book, Version
 from tests.chaos.crew import Crew, Gauge, Member
 from tests.chaos.judge import Finding, Kind, Read, judge_hits, judge_points
 from tests.chaos.leavers import Leavers
+from tests.chaos.texts import TEXT, judge_scores, judge_word_hits
 from tests.chaos.written import DIM, payload_of, vector_of
 
 WRITE_S, READ_S = 60.0, 45.0
@@ -46,7 +47,7 @@ class Herd:
     shards: int
     replicas: int
     min_isr: int | None = None
-    book: Book = field(default_factory=Book)
+    book: Book = field(default_factory=lambda: Book(marks=Book()))
 
     def probes(self) -> list[int]:
         """Return a point in each shard, by shard number."""
@@ -101,7 +102,7 @@ class MixedLoad:
     def __enter__(self) -> MixedLoad:
         with shoal.connect(self._addresses) as client:
             for herd in self.herds:
-                client.create_collection(herd.name, dim=DIM, shards=herd.shards, replicas=herd.replicas, min_isr=herd.min_isr)
+                client.create_collection(herd.name, dim=DIM, shards=herd.shards, replicas=herd.replicas, min_isr=herd.min_isr, text=TEXT)
         self._crew.start()
         return self
 
@@ -148,34 +149,44 @@ class MixedLoad:
                 points = _ours(client.scroll(herd.name, with_vectors=True, consistency="primary"))
                 read = Read(asked=asked, answered=time.monotonic(), at_rest=True)
                 self.note(judge_points(herd.book, read, herd.book.points(), points), f"{herd.name}, all points at rest")
+                self.note(judge_scores(client, herd.name), "texts at rest")
 
     def _write_or_read(self, number: int, client: shoal.Client, chance: random.Random) -> None:
         herd, own = chance.choice(self.herds), range(number * POINTS_PER_WRITER, (number + 1) * POINTS_PER_WRITER)
-        match chance.choices(("upsert", "delete", "delete by filter", "get", "search"), (45, 12, 5, 20, 18))[0]:
+        match chance.choices(("upsert", "mark", "delete", "delete by filter", "get", "search", "words"), (38, 15, 10, 5, 15, 10, 7))[0]:
             case "upsert":
                 self._upsert(client, herd, chance.sample(own, _BATCH))
+            case "mark":
+                start = chance.randrange(len(own) - _BATCH)
+                self._mark(client, herd, own[start : start + _BATCH], chance)
             case "delete":
                 ids = chance.sample(own, _BATCH)
-                self._written(herd, ids, None, lambda: client.delete(herd.name, ids, timeout=WRITE_S))
+                self._written(herd.book, ids, None, lambda: client.delete(herd.name, ids, timeout=WRITE_S))
             case "delete by filter":
                 start = chance.randrange(len(own))
                 ids = list(own[start : start + _BATCH])
                 matching = {"point": {"$gte": ids[0], "$lte": ids[-1]}}
-                self._written(herd, ids, None, lambda: client.delete(herd.name, filter=matching, timeout=WRITE_S))
+                self._written(herd.book, ids, None, lambda: client.delete(herd.name, filter=matching, timeout=WRITE_S))
             case "get":
                 self._get(client, herd, chance.sample(own, _BATCH), "session")
+            case "words":
+                self._search_words(client, herd, chance.choice(own), "session")
             case _:
                 self._search(client, herd, chance.choice(own), "session")
 
     def _read_any(self, client: shoal.Client, chance: random.Random) -> None:
         herd, ids = chance.choice(self.herds), chance.sample(range(self._points), _BATCH)
-        match chance.choice(("get primary", "search primary", "get", "search")):
+        match chance.choice(("get primary", "search primary", "words primary", "get", "search", "words")):
             case "get primary":
                 self._get(client, herd, ids, "primary")
             case "search primary":
                 self._search(client, herd, ids[0], "primary")
+            case "words primary":
+                self._search_words(client, herd, ids[0], "primary")
             case "get":
                 self._get(client, herd, ids, "any")
+            case "words":
+                self._search_words(client, herd, ids[0], "any")
             case _:
                 self._search(client, herd, ids[0], "any")
 
@@ -185,22 +196,41 @@ class MixedLoad:
     def _upsert(self, client: shoal.Client, herd: Herd, ids: Sequence[int]) -> None:
         version = self._new_version()
         vectors, payloads = [vector_of(point, version) for point in ids], [payload_of(point, version) for point in ids]
-        self._written(herd, ids, version, lambda: client.upsert(herd.name, ids, vectors, payloads, timeout=WRITE_S))
+        self._written(herd.book, ids, version, lambda: client.upsert(herd.name, ids, vectors, payloads, timeout=WRITE_S))
+
+    def _mark(self, client: shoal.Client, herd: Herd, ids: Sequence[int], chance: random.Random) -> None:
+        """Change the marks of points: by ids, by a filter, by both, or of none, because the filter matches none."""
+        mark, marks = self._new_version(), herd.book.marks
+        assert marks is not None
+        matching, others = {"point": {"$gte": ids[0], "$lte": ids[-1]}}, {"point": {"$gt": ids[-1]}}
+        set_mark = partial(client.set_payload, herd.name, {"mark": mark}, timeout=WRITE_S)
+        match chance.choice(("ids", "filter", "both", "none", "remove")):
+            case "ids":
+                self._written(marks, ids, mark, lambda: set_mark(ids))
+            case "filter":
+                self._written(marks, ids, mark, lambda: set_mark(filter=matching))
+            case "both":
+                self._written(marks, ids, mark, lambda: set_mark(ids, matching))
+            case "none":
+                changed = set_mark(ids, others)
+                self.note([Finding(Kind.WRONG, f"{changed} points were changed, none matched")] if changed else [], herd.name)
+            case _:
+                self._written(marks, ids, None, lambda: client.delete_payload(herd.name, "mark", ids, timeout=WRITE_S))
 
     def _new_version(self) -> int:
         with self._lock:
             self._version += 1
             return self._version
 
-    def _written(self, herd: Herd, ids: Sequence[int], version: Version, write: Callable[[], int]) -> None:
-        ops = herd.book.begin(ids, version, time.monotonic())
+    def _written(self, book: Book, ids: Sequence[int], version: Version, write: Callable[[], int]) -> None:
+        ops = book.begin(ids, version, time.monotonic())
         try:
             write()
         except shoal.ShoalError as error:
             applied = set(error.details.applied.values())
-            herd.book.fail(ops, time.monotonic(), surely_not_applied=applied == {"no"})
+            book.fail(ops, time.monotonic(), surely_not_applied=applied == {"no"})
             raise
-        herd.book.acknowledge(ops, time.monotonic())
+        book.acknowledge(ops, time.monotonic())
 
     def _get(self, client: shoal.Client, herd: Herd, ids: Sequence[int], consistency: str) -> None:
         asked = time.monotonic()
@@ -226,6 +256,12 @@ class MixedLoad:
         sure = consistency != "any" and herd.book.possible(point, asked, answered) == {wanted}
         if sure and (not hits or hits[0].id != point):
             self.note([Finding(Kind.STALE, f"point {point} of version {wanted} was not found by its own vector")], where)
+
+    def _search_words(self, client: shoal.Client, herd: Herd, point: int, consistency: str) -> None:
+        asked = time.monotonic()
+        hits = client.search(herd.name, text=f"p{point}", k=5, with_vectors=True, consistency=consistency, timeout=READ_S)
+        read = Read(asked=asked, answered=time.monotonic(), promised=consistency != "any")
+        self.note(judge_word_hits(herd.book, read, point, hits), f"{herd.name}, search by words, {consistency}")
 
 
 def _ours(points: Iterable[P]) -> list[P]:

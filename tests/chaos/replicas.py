@@ -36,19 +36,33 @@ def differences(client: shoal.Client, name: str, reachable: Callable[[str], str]
 
     reachable: converts an address of the cluster to one that is reached from here.
     """
-    info = client.cluster()
-    addresses = {worker.id: reachable(worker.address) for worker in info.workers if worker.state == "up"}
     collection = next(each.id for each in client.list_collections() if each.name == name)
     found: list[Finding] = []
-    for shard in (each for each in info.shards if each.collection == name):
-        missing = [worker for worker in shard.isr if worker not in addresses]
-        assert not missing, f"replicas of {name}/{shard.shard} on {missing} cannot be asked"
-        asked = ShardId(CollectionId(collection), shard.shard)
-        held = _settled({worker: addresses[worker] for worker in shard.isr}, asked)
+    for shard, workers in _askable(client, name):
+        addresses = {worker: reachable(address) for worker, address in workers.items()}
+        asked = ShardId(CollectionId(collection), shard)
+        held = _settled(addresses, asked)
         (first, reference), *others = held.items()
         for worker, points in others:
-            found += _compare(f"{name}/{shard.shard} on {worker} and {first}", points, reference)
+            found += _compare(f"{name}/{shard} on {worker} and {first}", points, reference)
     return found
+
+
+def _askable(client: shoal.Client, name: str) -> list[tuple[int, dict[str, str]]]:
+    """Return each shard with the addresses of its replicas in sync, by worker, once all of these can be asked.
+
+    A worker that loses its lease, although it is whole, is away for as long as it takes to register again.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        info = client.cluster()
+        addresses = {worker.id: worker.address for worker in info.workers if worker.state == "up"}
+        shards = [each for each in info.shards if each.collection == name]
+        missing = {shard.shard: away for shard in shards if (away := [worker for worker in shard.isr if worker not in addresses])}
+        if not missing:
+            return [(shard.shard, {worker: addresses[worker] for worker in shard.isr}) for shard in shards]
+        assert time.monotonic() < deadline, f"replicas of {name} cannot be asked, by shard: {missing}"
+        time.sleep(0.05)
 
 
 def _settled(addresses: Mapping[str, str], shard: ShardId) -> dict[str, Held]:

@@ -51,6 +51,26 @@ def test_each_kind_of_fault_is_told_from_the_others(book: Book, how: Read, point
     assert [finding.kind for finding in judge_points(book, how, [1, 2, 3], points)] == kinds
 
 
+@pytest.mark.parametrize(
+    ("how", "mark", "kinds"),
+    [(NOW, 8, []), (NOW, 7, [Kind.STALE]), (REST, None, [Kind.LOST]), (ANY, 7, []), (ANY, None, []), (ANY, 9, [Kind.WRONG])],
+)
+def test_a_mark_is_judged_beside_the_version(how: Read, mark: int | None, kinds: list[Kind]) -> None:
+    """Point 1 was written and got the marks 7 and 8. An update whose filter it did not match would have given it 9."""
+    book = Book(marks=Book())
+    book.acknowledge(book.begin([1], 2, 1.0), 2.0)
+    assert book.marks is not None
+    for given, began in ((7, 3.0), (8, 5.0)):
+        book.acknowledge(book.marks.begin([1], given, began), began + 1.0)
+    point = shoal.Point(id=1, payload=payload_of(1, 2) | ({} if mark is None else {"mark": mark}), vector=vector_of(1, 2))
+    assert [finding.kind for finding in judge_points(book, how, [1], [point])] == kinds
+    book.acknowledge(book.begin([1], 3, 7.0), 8.0)
+    bare = shoal.Point(id=1, payload=payload_of(1, 3), vector=vector_of(1, 3))
+    assert judge_points(book, NOW, [1], [bare]) == []
+    marked = shoal.Point(id=1, payload=payload_of(1, 3) | {"mark": 8}, vector=vector_of(1, 3))
+    assert [finding.kind for finding in judge_points(book, NOW, [1], [marked])] == [Kind.STALE]
+
+
 def test_a_hit_is_judged_by_its_score_too(book: Book) -> None:
     query = vector_of(1, 2)
     good = shoal.Hit(id=1, score=0.0, payload=payload_of(1, 2), vector=vector_of(1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from tests.chaos.book import Book
 
 DIM = 8
+_SHARED = ("red", "green", "blue", "light_blue", "RocksDB", "向量", "数据库", "数")
 
 Vector = npt.NDArray[np.float32]
 
@@ -21,8 +23,16 @@ def vector_of(point: int, version: int) -> Vector:
     return vector
 
 
-def payload_of(point: int, version: int) -> dict[str, int]:
-    return {"point": point, "version": version}
+def text_of(point: int, version: int) -> str:
+    """Return a text with a word of its point, so that a search finds that point or none, and words that many points
+    share, whose scores depend on all living points.
+    """
+    chance = random.Random(f"{point} {version}")
+    return " ".join((f"p{point}", f"v{version}", *chance.choices(_SHARED, k=chance.randint(0, 12))))
+
+
+def payload_of(point: int, version: int) -> dict[str, Any]:
+    return {"point": point, "version": version, "text": text_of(point, version)}
 
 
 def judge_point(book: Book, point: int, payload: Any, vector: Any, asked: float, answered: float) -> str | None:

@@ -14,7 +14,7 @@ from tests.support.repository import ROOT
 
 PACKAGES = ("shoal", "coordinator", "shard_worker", "router", "deploy")
 TEXT_SUFFIXES = {".py", ".pyi", ".md", ".toml", ".proto", ".sh", ".txt", ".yaml", ".yml", ".json", ""}
-TEXT_FOLDERS = (*PACKAGES, "proto", "tests", "docs", "bench", ".ci")
+TEXT_FOLDERS = (*PACKAGES, "proto", "tests", "docs", "bench", "examples", ".ci")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

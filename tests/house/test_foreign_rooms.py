@@ -21,12 +21,17 @@ MESSAGES = (
 """Files that may import our generated messages: both directions of each stand there."""
 
 ROOMS = {
-    "ray": ("deploy/*",),
+    "ray": ("deploy/*", "shoal/ray/*"),
     "faiss": ("shard_worker/index/*",),
     "sqlite3": ("shard_worker/storage/*",),
     "google_crc32c": ("shard_worker/storage/*",),
+    "rjieba": ("shard_worker/text/analysis/han_words.py",),
+    "Stemmer": ("shard_worker/text/analysis/word_cuts.py",),
     "rich": ("shoal/cli/*", "shoal/client/progress.py", "deploy/local/demo.py"),
-    "pyarrow": ("shoal/cli/parquet_files.py",),
+    "pyarrow": ("shoal/cli/parquet_files.py", "shoal/ray/*"),
+    "pandas": ("shoal/ray/__init__.py",),
+    "langchain_core": ("shoal/langchain/*",),
+    "llama_index": ("shoal/llamaindex/*",),
     "typer": ("shoal/cli/*",),
     "shoal.store.etcd.etcd_rpc_pb2": ("shoal/store/*",),
     "shoal.store.etcd.etcd_rpc_pb2_grpc": ("shoal/store/*",),

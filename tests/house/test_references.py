@@ -13,7 +13,7 @@ from shoal.shard_worker.storage.store.schema import _TABLES
 from tests.house.source_tree import PACKAGES, ROOT, pages, prose, python_files, text_files
 from tests.simulation.mutations import MUTATIONS
 
-TOP = (*PACKAGES, "tests", "docs", "proto", "bench")
+TOP = (*PACKAGES, "tests", "docs", "proto", "bench", "examples")
 REPLICATION = ROOT / "docs/design/replication.md"
 HISTORY = ROOT / "CHANGELOG.md"
 
@@ -57,7 +57,7 @@ def _texts() -> Iterator[tuple[str, str]]:
     for page in pages():
         if page != HISTORY:
             yield str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")
-    for file in python_files(*PACKAGES, "tests", "bench"):
+    for file in python_files(*PACKAGES, "tests", "bench", "examples"):
         for line, text in prose(file.read_text(encoding="utf-8")):
             yield f"{file.relative_to(ROOT)}:{line}", text
     for file in text_files():
@@ -76,8 +76,8 @@ def is_module(name: str) -> bool:
     path = ROOT.joinpath(*name.split("."))
     if path.is_dir() or path.with_suffix(".py").exists():
         return True
-    above = path.parent.with_suffix(".py")
-    return above.exists() and re.search(rf"\b{path.name}\b", above.read_text(encoding="utf-8")) is not None
+    above = (path.parent.with_suffix(".py"), path.parent / "__init__.py")
+    return any(file.exists() and re.search(rf"\b{path.name}\b", file.read_text(encoding="utf-8")) for file in above)
 
 
 def decisions() -> set[int]:

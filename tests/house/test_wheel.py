@@ -20,7 +20,7 @@ import setuptools
 from tests.house.source_tree import PACKAGES
 from tests.support.repository import ROOT
 
-SERVER_ONLY = ("ray", "faiss", "uvloop", "google_crc32c", "grpc_health", "pyarrow")
+SERVER_ONLY = ("ray", "faiss", "uvloop", "google_crc32c", "grpc_health", "pyarrow", "rjieba", "Stemmer", "langchain_core", "llama_index")
 
 PROBE = """
 import importlib.util, sys
@@ -132,6 +132,9 @@ def test_the_sdk_and_the_command_run_without_server_packages(bare: Path, tmp_pat
     parquet = run(bare / "shoal", "import", "p.parquet", "--collection", "c", cwd=tmp_path)
     assert (parquet.returncode, len(parquet.stderr.splitlines())) == (1, 1)
     assert "pip install 'shoal[parquet]'" in parquet.stderr
+    for room, package in (("langchain", "langchain-core"), ("llamaindex", "llama-index-core"), ("ray", "ray[data]")):
+        adapter = run(bare / "python", "-c", f"import shoal.{room}", cwd=tmp_path)
+        assert adapter.stderr.splitlines()[-1] == f"ImportError: shoal.{room} needs {package}: pip install 'shoal[{room}]'"
     assert not (tmp_path / "data").exists()
 
 

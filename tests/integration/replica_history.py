@@ -6,6 +6,8 @@ Each step that writes is one call: it is acknowledged or it is not. The model af
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing
@@ -15,9 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from shoal.core.collection import CollectionSpec
 from shoal.core.filter import Filter, In
 from shoal.core.ids import ClusterId, Seq
+from shoal.core.point_change import SetPayload, UpdateVectors
 from shoal.core.points import PointId, id_order
+from shoal.core.text_fields import text_fields_from_input
+from shoal.core.text_query import Match, TextAsk
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.snapshot_export import pin_snapshot, read_piece
@@ -26,7 +32,8 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from tests.integration.replica_reading import count, delete_matching, nearest, scroll
-from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, Bench, opened
+from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Bench, opened
+from tests.support.worker.replica_texts import PointsWithTexts, found_texts
 from tests.support.worker.storage_parts import take_back_watermark
 
 GROWING_ROWS = 24
@@ -63,8 +70,36 @@ class RemoveClass:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """Set fields of the payloads of those of `ids` that exist, and are of the class `number` unless it is None."""
+
+    ids: tuple[PointId, ...]
+    number: int | None
+    version: int
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {"mark": self.version, "note": f"green mark{self.version}"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """Give those of `ids` that exist the vectors of version `version`."""
+
+    ids: tuple[PointId, ...]
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Optimize:
     """Seal and merge everything, write a checkpoint, trim the log and delete old files."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterTexts:
+    """Give the open replica other text fields: a mapping of names to analyzers. Ends when all segments have them."""
+
+    fields: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,12 +127,15 @@ class TakeSnapshot:
 Closed = Restart | CutTail | TakeSnapshot
 """Steps during which the replica is closed. The step after them opens it in a new term."""
 
-Step = Write | Remove | RemoveClass | Optimize | CloseFiles | Closed
+Step = Write | Mark | Move | Remove | RemoveClass | Optimize | AlterTexts | CloseFiles | Closed
+
+FIRST_TEXTS = (("of", "auto"),)
 
 
 def history() -> tuple[Step, ...]:
-    """Return the steps. They write new points and new versions of old ones; ids are integers and strings; some payloads
-    are missing; rows are in growing, sealed and merged segments.
+    """Return the steps. They write new points and new versions of old ones, and change parts of points. Ids are
+    integers and strings; some payloads are missing; rows are in growing, sealed and merged segments. Text fields are
+    there from the beginning, added and changed.
     """
     steps: list[Step] = []
     for version in range(1, 13):
@@ -107,14 +145,17 @@ def history() -> tuple[Step, ...]:
             case 0:
                 steps += [Restart(), CutTail()]
             case 1:
-                steps.append(CloseFiles())
+                steps += [CloseFiles(), Mark(ids=tuple(range(version * 4 + 9)), number=version % CLASSES, version=version)]
             case 2:
                 steps.append(Remove(ids=(version * 4, version * 4 + 1, "text 1", "never there")))
             case 3:
-                steps += [Optimize(), TakeSnapshot()]
+                fields = (("note", "auto"), ("of", "auto")) if version == 3 else (("note", "words"),)
+                steps += [Optimize(), AlterTexts(fields=fields), TakeSnapshot()]
             case 4:
                 steps.append(RemoveClass(number=version % CLASSES))
+                steps.append(Move(ids=(*range(version * 4 - 4, version * 4 + 4), "text 2", "never there"), version=version + 100))
             case 5:
+                steps.append(Mark(ids=("text 0", *range(version * 4 + 4)), number=None, version=version))
                 steps.append(Remove(ids=tuple(range(version))))
     return (*steps, Optimize())
 
@@ -122,7 +163,16 @@ def history() -> tuple[Step, ...]:
 def content(point_id: PointId, version: int) -> Content:
     """Return the vector and the payload of a point in a version. Some points have no payload."""
     number = point_id if isinstance(point_id, int) else len(point_id)
-    payload = None if number % 4 == 0 else {"class": number % CLASSES, "version": version, "of": str(point_id)}
+    payload = (
+        None
+        if number % 4 == 0
+        else {
+            "class": number % CLASSES,
+            "version": version,
+            "of": str(point_id),
+            "note": [f"version {version}", "red green"] if number % 3 else f"red version{version}",
+        }
+    )
     return (float(number), float(version), float(number % 7), 1.0), payload
 
 
@@ -138,6 +188,11 @@ def after(steps: Sequence[Step]) -> Model:
         match step:
             case Write(ids=ids, version=version):
                 points.update((each, content(each, version)) for each in ids)
+            case Mark(ids=ids, number=number):
+                marked = [each for each in ids if each in points and (number is None or (points[each][1] or {}).get("class") == number)]
+                points |= {each: (points[each][0], {**(points[each][1] or {}), **step.fields}) for each in marked}
+            case Move(ids=ids, version=version):
+                points |= {each: (content(each, version)[0], points[each][1]) for each in ids if each in points}
             case Remove(ids=ids):
                 points = {each: kept for each, kept in points.items() if each not in ids}
             case RemoveClass(number=number):
@@ -147,21 +202,28 @@ def after(steps: Sequence[Step]) -> Model:
     return points
 
 
+def spec_after(steps: Sequence[Step]) -> CollectionSpec:
+    """Return the specification that the collection has after `steps`."""
+    fields = [step.fields for step in steps if isinstance(step, AlterTexts)]
+    return dataclasses.replace(SPEC, text=text_fields_from_input(dict((FIRST_TEXTS, *fields)[-1])))
+
+
 def replica_path(folder: Path) -> Path:
     """Return the path of the replica in a worker's data folder."""
     return folder / SHARD.collection / str(SHARD.number) / REPLICA
 
 
-def bench(folder: Path, term: int) -> AbstractAsyncContextManager[Bench]:
+def bench(folder: Path, term: int, spec: CollectionSpec) -> AbstractAsyncContextManager[Bench]:
     """Open the replica with small segments and small log files."""
-    return opened(folder, term=term, growing_rows=GROWING_ROWS, log_file_bytes=LOG_FILE_BYTES)
+    return opened(folder, term=term, growing_rows=GROWING_ROWS, log_file_bytes=LOG_FILE_BYTES, spec=spec)
 
 
-async def live(folder: Path, steps: Sequence[Step], *, first_term: int, acknowledge: Callable[[int], None]) -> None:
-    """Do the steps, and call `acknowledge` with the number of each one once it is acknowledged."""
-    term, at = first_term, 0
+async def live(folder: Path, steps: Sequence[Step], *, begin: int = 0, first_term: int, acknowledge: Callable[[int], None]) -> None:
+    """Do the steps from number `begin` on, and call `acknowledge` with the number of each one once it is
+    acknowledged."""
+    term, at = first_term, begin
     while at < len(steps):
-        async with bench(folder, term) as opened_bench:
+        async with bench(folder, term, spec_after(steps[:at])) as opened_bench:
             while at < len(steps) and not isinstance(steps[at], Closed):
                 await _do(opened_bench, steps[at])
                 acknowledge(at)
@@ -179,12 +241,20 @@ async def _do(replica: Bench, step: Step) -> None:
             made = [content(each, version) for each in ids]
             payloads = tuple(None if payload is None else json.dumps(payload).encode() for _, payload in made)
             await replica.upsert(ids, [vector for vector, _ in made], payloads)
+        case Mark(ids=ids, number=number):
+            change = SetPayload(json.dumps(step.fields).encode())
+            await replica.update(ids, change, None if number is None else of_class(number))
+        case Move(ids=ids, version=version):
+            await replica.update(ids, UpdateVectors(np.array([content(each, version)[0] for each in ids], dtype=np.float32)))
         case Remove(ids=ids):
             await replica.delete(ids)
         case RemoveClass(number=number):
             await delete_matching(replica, of_class(number))
         case Optimize():
             await replica.replica.optimize(60.0)
+        case AlterTexts(fields=fields):
+            replica.replica.tell_spec(dataclasses.replace(SPEC, text=text_fields_from_input(dict(fields))))
+            await built(replica)
         case CloseFiles():
             await replica.rest()
         case _:
@@ -227,9 +297,16 @@ def _take_snapshot(worker: WorkerFolder) -> None:
     pinned.release()
 
 
-async def check(replica: Bench, expected: Sequence[Model]) -> int:
+async def built(replica: Bench) -> None:
+    """Wait until no build is due, and all text fields are indexed."""
+    async with asyncio.timeout(60.0):
+        while replica.replica.stats_now().builds_pending:  # noqa: ASYNC110 - nothing tells when the last build has ended
+            await asyncio.sleep(0.001)
+
+
+async def check(replica: Bench, expected: Sequence[Model], spec: CollectionSpec) -> int:
     """Return the number of the model that the replica holds, by every way of reading. Fails if it holds none of them,
-    or if two ways of reading differ.
+    or if two ways of reading differ. spec: that it was opened with.
     """
     found = {each: (vector, payload) for each, vector, payload in await scroll(replica)}
     number = next((at for at, model in enumerate(expected) if model == found), -1)
@@ -241,6 +318,12 @@ async def check(replica: Bench, expected: Sequence[Model]) -> int:
         assert await count(replica, of_class(wanted)) == len(members)
         assert [each for each, _, _ in await scroll(replica, of_class(wanted))] == sorted(members, key=id_order)
         assert await nearest(replica, [3.0, 2.0, 1.0, 1.0], 5, of_class(wanted)) == best(model, [3.0, 2.0, 1.0, 1.0], 5, members)
+    await built(replica)
+    texts = PointsWithTexts(spec.text, {each: payload for each, (_, payload) in model.items()})
+    for ask in (TextAsk(text="red 12 text versions"), TextAsk(text="green 3", match=Match.ALL), TextAsk(prefix="vers", text="5")):
+        members = {each for each, (_, payload) in model.items() if (payload or {}).get("class") == 1}
+        assert found_texts(replica.engine, ask, 10) == texts.search(ask, 10)
+        assert found_texts(replica.engine, ask, 10, of_class(1)) == texts.search(ask, 10, members)
     for query in ([0.0, 0.0, 0.0, 0.0], [20.0, 5.0, 3.0, 1.0]):
         assert await nearest(replica, query, 10) == best(model, query, 10, set(model))
     return number

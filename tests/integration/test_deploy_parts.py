@@ -20,10 +20,9 @@ import pytest
 from shoal.core.errors import InvalidArgument, Unavailable
 from shoal.deploy.local.etcd_binary import find_etcd
 from shoal.deploy.local.etcd_child import EtcdChild, EtcdPorts, remembered_ports
-from shoal.deploy.local.foreground import free_port
 from shoal.deploy.local.readiness import OwnId, look
 from shoal.deploy.processes.die_with_parent import DYING_WITH_US
-from shoal.deploy.processes.ports import await_port_free, check_port_free, kept_port
+from shoal.deploy.processes.ports import await_port_free, check_port_free, free_port, kept_port
 from shoal.deploy.ray.session import MARK, end_session, processes_of, start_guard
 from shoal.deploy.settings import LocalSettings
 from tests.support.cluster.role_cluster import RoleCluster

@@ -17,7 +17,8 @@ import pytest
 
 import shoal
 from shoal.core.errors import Unavailable
-from shoal.deploy.local.foreground import ForegroundCluster, free_port
+from shoal.deploy.local.foreground import ForegroundCluster
+from shoal.deploy.processes.ports import free_port
 from shoal.deploy.ray.session import MARK, end_session
 from tests.support.etcd.process import EtcdProcess
 from tests.support.network.private_network import SERVERS, PrivateNetwork, why_no_network

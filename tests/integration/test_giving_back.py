@@ -5,7 +5,6 @@ garbage collector.
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +22,9 @@ def test_replicas_give_their_memory_back_and_the_account_agrees_with_the_process
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"step"')]
     told = {line["step"]: line for line in lines}
     loaded = told["loaded 1"]["held"]
-    drops = [f"dropped {number}" for number in range(1, 11)]
-    # Sometimes the allocator keeps a few blocks until the next round. Memory of a replica that is not given back is
-    # more than that, and grows with each round.
-    kept = 0.4 * loaded
-    for step in (*drops, *GONE):
+    for step in (*(f"dropped {number}" for number in range(1, 11)), *GONE):
         assert told[step]["held"] == 0
-        assert told[step]["resident"] <= kept, (step, lines)
-    assert statistics.median(told[step]["resident"] for step in drops) <= 0.2 * loaded, lines
+        assert told[step]["resident"] <= 0.2 * loaded, (step, lines)
     for step in SETTLED:
         held, resident = told[step]["held"], told[step]["resident"]
-        assert 0.8 * (held - told[step]["reserve"]) <= resident <= held + kept, (step, lines)
+        assert 0.8 * (held - told[step]["reserve"]) <= resident <= 1.2 * held, (step, lines)

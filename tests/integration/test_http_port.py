@@ -49,7 +49,7 @@ def test_the_guide_does_what_it_shows(shared_cluster: RoleCluster, client: shoal
         ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
         answer = json.loads(ended.stdout)
         assert "code" not in answer or '"nothing"' in text, answer
-    assert answers == 3
+    assert answers == 5
     client.drop_collection("curled")
 
 

@@ -12,8 +12,7 @@ import pytest
 
 import shoal
 from shoal.core.errors import Unavailable
-from shoal.deploy.local.foreground import free_port
-from shoal.deploy.processes.ports import check_port_free
+from shoal.deploy.processes.ports import check_port_free, free_port
 from tests.support.cluster.role_cluster import RoleProcess, wait_until
 from tests.support.etcd.process import EtcdProcess
 from tests.support.network.loopback_six import needs_six

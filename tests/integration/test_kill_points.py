@@ -21,7 +21,7 @@ from shoal.runtime.fault_points import FAULT_POINTS
 from shoal.shard_worker.fsck.finding import Severity, Verdict
 from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import find_targets
-from tests.integration.replica_history import after, bench, check, history, live
+from tests.integration.replica_history import after, bench, check, history, live, spec_after
 from tests.support.repository import ROOT
 from tests.support.scope import cells
 
@@ -120,14 +120,15 @@ def _is_sound(folder: Path) -> None:
 async def _look(folder: Path, acknowledged: int) -> None:
     """Open the replica. Check that its state is that after the acknowledged steps, or after one step more."""
     may_be = [after(STEPS[:done]) for done in (acknowledged, acknowledged + 1) if done <= len(STEPS)]
-    async with bench(folder, 1_000) as replica:
-        await check(replica, may_be)
+    spec = spec_after(STEPS[: acknowledged + 1])
+    async with bench(folder, 1_000, spec) as replica:
+        await check(replica, may_be, spec)
 
 
 async def _live_on(folder: Path, acknowledged: int) -> None:
     """Do the rest of the steps, beginning with the one that was interrupted. Check that the end is that of a run
     without a fault.
     """
-    await live(folder, STEPS[acknowledged:], first_term=1_001, acknowledge=lambda number: None)
-    async with bench(folder, 2_000) as replica:
-        await check(replica, [after(STEPS)])
+    await live(folder, STEPS, begin=acknowledged, first_term=1_001, acknowledge=lambda number: None)
+    async with bench(folder, 2_000, spec_after(STEPS)) as replica:
+        await check(replica, [after(STEPS)], spec_after(STEPS))

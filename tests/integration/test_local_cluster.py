@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import shoal
-from shoal.deploy.local.foreground import ForegroundCluster, free_port
+from shoal.deploy.local.foreground import ForegroundCluster
+from shoal.deploy.processes.ports import free_port
 from shoal.deploy.ray.session import processes_of
 from tests.support.network.listeners import listening
 from tests.support.network.loopback_six import has_six

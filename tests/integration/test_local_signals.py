@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import shoal
-from shoal.deploy.local.foreground import free_port
+from shoal.deploy.processes.ports import free_port
 from shoal.deploy.ray.session import children_of, is_alive, name_of, processes_of
 from tests.support.scope import LONG
 

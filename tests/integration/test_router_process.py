@@ -62,6 +62,18 @@ class Client:
         response = await self._search.Search(search_pb2.SearchRequest(collection="a", legs=[leg], k=3), timeout=timeout_s)
         return list(response.hits.ids.integers)
 
+    async def wait_known(self) -> None:
+        """Wait until the router has taken in that the collection exists: it follows the store a moment behind."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                try:
+                    await self.search()
+                    return
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.NOT_FOUND:
+                        raise
+                await asyncio.sleep(0.02)
+
     async def serving(self) -> bool:
         request = health_pb2.HealthCheckRequest()
         answer = await self._health.Check(request, timeout=WAIT_S, wait_for_ready=True)
@@ -125,6 +137,7 @@ def test_a_router_waits_for_etcd_serves_without_it_and_ends_cleanly(etcd: EtcdPr
         store = EtcdStore(EtcdSettings(endpoints=(etcd.endpoint,)))
         await client.wait_serving()
         async with twin_workers(store):
+            await client.wait_known()
             await client.upsert()
             assert await client.search() == [3, 2, 4]
             etcd.kill()

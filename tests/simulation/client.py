@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import Applied, ShoalError, Unavailable
+from shoal.core.filter import Exists, Not
 from shoal.core.ids import RequestId, Seq, WorkerId
+from shoal.core.point_change import DeletePayload, PointUpdate, ReplacePayload, SetPayload
+from shoal.core.points import id_array
 from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardEntry
 from shoal.router.logic.outcomes import applied_after
@@ -14,6 +17,7 @@ from shoal.router.logic.read_plan import is_still_led, primary_worker
 from shoal.router.logic.replica_choice import UNKNOWN, ReplicaLoad, homes_of, replicas_to_ask
 from shoal.router.logic.retry import RetryPatience, may_pass, patience_of, wait_before_retry
 from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.wire.records import update_body
 from tests.simulation.etcd import Follower
 from tests.simulation.replica import Found
 from tests.simulation.scheduler import Resume, Steps, Wait
@@ -26,7 +30,8 @@ KEYS_EACH = 4
 TIMEOUT_S = (3.0, 12.0)
 READ_PATIENCE_S = 2.0
 KINDS = (Consistency.ANY, Consistency.SESSION, Consistency.PRIMARY, Consistency.PRIMARY)
-WRITES, DELETES = 0.65, 0.2
+WRITES, DELETES, UPDATES = 0.65, 0.15, 0.35
+HAS_U, WITHOUT_U = Exists(("u",)), DeletePayload((("u",),))
 
 
 class Client(Follower):
@@ -67,9 +72,7 @@ class Client(Follower):
         random = self.scheduler.random
         self._number += 1
         request = RequestId(self.name, self._number)
-        key, upsert = f"{self.name}.{random.randrange(KEYS_EACH)}", random.random() >= DELETES
-        kind = RecordKind.UPSERT if upsert else RecordKind.DELETE
-        body = (f"{key}={request}" if upsert else key).encode()
+        kind, body = self._drawn(request)
         patience = patience_of(clock=self.clock, timeout_s=random.uniform(*TIMEOUT_S))
 
         def ask(entry: ShardEntry, worker: WorkerId, left_s: float, answer: Resume) -> None:
@@ -96,11 +99,24 @@ class Client(Follower):
                     return
                 yield self._change_or(wait_s)
             else:
-                self._world.history.acked(request, key, ack, upsert=upsert)
+                self._world.history.acked(request, ack)
                 self._session = max(self._session, ack.seq)
                 self.succeeded_at = self.scheduler.now
                 return
             attempt += 1
+
+    def _drawn(self, request: RequestId) -> tuple[RecordKind, bytes]:
+        """Return kind and body of a write of one key, or of an update of up to two, with or without a filter."""
+        random = self.scheduler.random
+        keys, drawn = [f"{self.name}.{random.randrange(KEYS_EACH)}" for _ in range(2)], random.random()
+        if drawn < DELETES:
+            return RecordKind.DELETE, keys[0].encode()
+        if drawn >= DELETES + UPDATES:
+            return RecordKind.UPSERT, f'{keys[0]}={{"v":"{request}"}}'.encode()
+        changes = (SetPayload(b'{"u":"%s"}' % str(request).encode()), ReplacePayload(b'{"v":"%s"}' % str(request).encode()), WITHOUT_U)
+        ids = id_array(sorted(set(keys)))
+        update = PointUpdate(ids=ids, change=random.choice(changes), filter=random.choice((None, HAS_U, Not(HAS_U))))
+        return RecordKind.UPDATE, update_body(update)
 
     def _read(self) -> Steps:
         random = self.scheduler.random

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 
+from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
+from shoal.core.point_change import UpdateVectors
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.wire.records import update_of_body
 from tests.simulation.violation import Violation
+from tests.twins.point_changes import payload_after
 
 
 class CommittedLog:
@@ -15,6 +20,8 @@ class CommittedLog:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.by_request: dict[RequestId, int] = {}
+        self.affected: dict[RequestId, int] = {}
+        """Points that each request wrote, changed or removed."""
         self._keys: dict[str, tuple[list[int], list[str | None]]] = {}
 
     @property
@@ -69,10 +76,27 @@ class CommittedLog:
         twice = self.by_request.setdefault(request, record.seq)
         if twice != record.seq:
             raise Violation("no write is applied twice", f"{request} is committed at {twice} and at {record.seq}")
-        key, _, value = record.body.decode().partition("=")
-        seqs, values = self._keys.setdefault(key, ([], []))
-        seqs.append(record.seq)
-        values.append(value if record.kind is RecordKind.UPSERT else None)
+        after = self._after(record)
+        there = sum(self.at(key, record.seq)[1] is not None for key in after)
+        self.affected[request] = there if record.kind is RecordKind.DELETE else len(after)
+        for key, value in after.items():
+            seqs, values = self._keys.setdefault(key, ([], []))
+            seqs.append(record.seq)
+            values.append(value)
+
+    def _after(self, record: Record) -> dict[str, str | None]:
+        """Return the value of each key that the record writes, changes or removes."""
+        if record.kind is not RecordKind.UPDATE:
+            name, _, written = record.body.decode().partition("=")
+            return {name: written if record.kind is RecordKind.UPSERT else None}
+        update = update_of_body(record.body)
+        assert not isinstance(update.change, UpdateVectors), "points have no vectors here"
+        after: dict[str, str | None] = {}
+        for key in update.ids.tolist():
+            before = self.at(key, record.seq)[1]
+            if before is not None and (update.filter is None or matches(update.filter, json.loads(before), key)):
+                after[key] = payload_after(before.encode(), update.change).decode()
+        return after
 
 
 def _story(record: Record) -> str:

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from shoal.core import point_change
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.core.points import StoredColumns, id_array
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, Remembered, RequestMemory
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
+from shoal.wire.records import update_of_body
 
 PER_CLIENT = 48
 """Small, so that requests are forgotten in a short history; a client has one write at a time under way."""
@@ -20,7 +25,7 @@ PER_CLIENT = 48
 
 @dataclass
 class Store:
-    """The applied state. points: seq and value by key, of existing points; requests: by client."""
+    """The applied state. points: seq and value (a JSON object) by key, of existing points; requests: by client."""
 
     applied: int = 0
     term: int = 0
@@ -37,7 +42,9 @@ class Store:
         """Apply the next record. Return the number of affected points."""
         assert record.seq == self.applied + 1, f"record {record.seq} applied after {self.applied}"
         affected = 0
-        if record.kind is not RecordKind.NOOP:
+        if record.kind is RecordKind.UPDATE:
+            affected = self._update(record)
+        elif record.kind is not RecordKind.NOOP:
             key, _, value = record.body.decode().partition("=")
             if record.kind is RecordKind.UPSERT:
                 affected, self.points[key] = 1, (record.seq, value)
@@ -49,6 +56,17 @@ class Store:
             )
         self.applied, self.term, self.time_ms = record.seq, record.term, max(self.time_ms, record.time_ms)
         return affected
+
+    def _update(self, record: Record) -> int:
+        """Change points as the product's rule says."""
+        update = update_of_body(record.body)
+        keys = [key for key in update.ids.tolist() if key in self.points]
+        payloads = tuple(self.points[key][1].encode() for key in keys)
+        current = StoredColumns(ids=id_array(keys), vectors=np.zeros((len(keys), 1), dtype=np.float32), payloads=payloads)
+        changed = point_change.changed_points(current, update)
+        for key, payload in zip(changed.ids.tolist(), changed.payloads or (), strict=True):
+            self.points[key] = (record.seq, (payload or b"").decode())
+        return len(changed)
 
     def forget(self, forgetting: Forgetting) -> None:
         """Forget requests."""

@@ -38,14 +38,13 @@ class History:
         """Return the hash of all noted facts."""
         return self._digest.hexdigest()
 
-    def acked(self, request: RequestId, key: str, ack: WriteAck, *, upsert: bool) -> None:
+    def acked(self, request: RequestId, ack: WriteAck) -> None:
         """Note that a write was acknowledged to a client."""
         self.note("ack", request.client, request.number, ack.seq)
         at = self._committed.by_request.get(request)
         if at != ack.seq:
             raise Violation("acknowledged is committed", f"{request} was acknowledged at {ack.seq}, it is committed at {at}")
-        there = self._committed.at(key, ack.seq - 1)[1] is not None
-        if ack.affected != int(upsert or there):
+        if ack.affected != self._committed.affected[request]:
             raise Violation("an answer tells what was done", f"{request} affected {ack.affected} points")
         self.acknowledged[request] = ack
         self.primary_floor = max(self.primary_floor, ack.seq)

@@ -16,7 +16,7 @@ from shoal.coordinator.logic import failover
 from shoal.coordinator.logic import replica_count as replication
 from shoal.coordinator.logic.remembered import Answers
 from shoal.coordinator.logic.snapshot import Told
-from shoal.core import shard_config
+from shoal.core import point_change, shard_config
 from shoal.core.ids import ReplicaId, Revision, Seq, Term
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardConfig
@@ -191,6 +191,15 @@ def _everyone(config: ShardConfig, workers: Any) -> tuple[ReplicaId, ...]:
     return tuple(member for member in config.members if config.worker_of[member] in workers)
 
 
+# Updates
+
+_changer = point_change.payload_changer
+
+
+def _forgetting_changer(change: Any) -> Any:
+    return _changer(point_change.ReplacePayload(change.payload) if isinstance(change, point_change.SetPayload) else change)
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a wiped disk does not pose as the member it was",
@@ -360,5 +369,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaking=_attribute(RequestMemory, "look_up", lambda self, request_id: Unheard()),
         caught_by=("acknowledgement_lost",),
         starred=False,
+    ),
+    Mutation(
+        rule="the filter of an update holds when it is applied",
+        patched="point_change.positions_matching",
+        breaking=_attribute(point_change, "positions_matching", lambda points, filter, between=None: list(range(len(points)))),
+        caught_by=("updates_beside_each_other",),
+        starred=False,
+        by_seeds=True,
+    ),
+    Mutation(
+        rule="an update keeps what it does not name",
+        patched="point_change.payload_changer",
+        breaking=_attribute(point_change, "payload_changer", _forgetting_changer),
+        caught_by=("updates_beside_each_other",),
+        starred=False,
+        by_seeds=True,
     ),
 )

@@ -253,6 +253,18 @@ def acknowledgement_lost(seed: int) -> Stage:
     return stage
 
 
+def updates_beside_each_other(seed: int) -> Stage:
+    """Many updates, with and without filters, of few points; then the primary dies and a member takes over."""
+    stage = Stage(seed)
+    stage.until_written(60)
+    primary = stage.primary
+    primary.crash(power=True)
+    stage.until_elected()
+    stage.until_written(20)
+    stage.finish()
+    return stage
+
+
 def snapshot_overtaken(seed: int) -> Stage:
     """A learner fetches a snapshot. Its primary resigns, and the log of the next one reaches back far enough. Records
     that the learner acknowledges then must stay.
@@ -359,6 +371,7 @@ SCRIPTS: Mapping[str, Script] = {
         new_primary_asked_before_its_noop,
         primary_read_begun_before_the_noop,
         acknowledgement_lost,
+        updates_beside_each_other,
         snapshot_overtaken,
         elected_replica_crashes,
         replicas_changed_live,

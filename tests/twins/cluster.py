@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
+from shoal.core.fused_search import FieldSpans
+from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
@@ -36,6 +38,7 @@ from shoal.core.shard_calls import (
     ShardsSearch,
     ShardStats,
     ShardTune,
+    ShardUpdate,
     ShardUpsert,
     ShardWrite,
     WorkerStatus,
@@ -44,6 +47,9 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SlotRange, split_evenly
+from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextShards, TextStatsCall, TextStatsFound
+from shoal.core.text_fields import TextField
+from shoal.core.text_statistics import NO_STATISTICS
 from shoal.core.topk import HitColumns
 from shoal.router.cluster.workers import Workers
 from shoal.router.shards.metrics import ShardCallMeter
@@ -52,7 +58,8 @@ from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
 from tests.twins.merge import merge_by_sorting
-from tests.twins.shard import TwinShard, found_in, matching, stored
+from tests.twins.shard import TwinShard, found_in, matching, stored, update
+from tests.twins.shard_texts import counted, found_texts, marks_in
 from tests.twins.virtual_time import FakeClock, LiveView, ScriptedView
 
 MEMORY_BYTES = 1_000
@@ -104,6 +111,8 @@ class TwinWorker:
                 for point_id in found[: self.deleted_at_once]:
                     del shard.points[point_id]
                 return WriteAck(seq=Seq(shard.seq), affected=min(len(found), self.deleted_at_once), more=len(found) > self.deleted_at_once)
+            case ShardUpdate():
+                affected = update(shard, call.update)
         return WriteAck(seq=Seq(shard.seq), affected=affected)
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
@@ -134,6 +143,39 @@ class TwinWorker:
         parts = [each.hits for each in found.values()]
         hits = merge_by_sorting(parts, k, self.shards[next(iter(found))].spec.metric) if parts else nothing
         return ShardsFound(hits=hits, failed=failed, explain=tuple(each for part in found.values() for each in part.explain))
+
+    async def text_stats(self, call: TextStatsCall, timeout_s: float) -> TextStatsFound:
+        held, failed = await self._held(call, timeout_s)
+        return TextStatsFound(statistics=sum((counted(shard, call.asks) for shard in held.values()), NO_STATISTICS), failed=failed)
+
+    async def text_search(self, call: TextSearchCall, timeout_s: float) -> TextFound:
+        held, failed = await self._held(call, timeout_s)
+        return dataclasses.replace(found_texts(held, call), failed=failed)
+
+    async def text_marks(self, call: TextMarksCall, timeout_s: float) -> tuple[tuple[FieldSpans, ...], ...]:
+        shard = self._shard(call, call.shard, timeout_s)
+        await self._pause()
+        return marks_in(shard, call.ids.tolist(), call.ask)
+
+    async def _held(self, call: TextShards, timeout_s: float) -> tuple[dict[ShardId, TwinShard], dict[ShardId, ShoalError]]:
+        """Return the shards that a text call finds here, and the errors of the others."""
+        if self.older:
+            raise OlderWorker("it does not know this call")
+        self.calls.append(call)
+        self.timeouts.append(timeout_s)
+        self._fail(self.before)
+        await self._pause()
+        held: dict[ShardId, TwinShard] = {}
+        failed: dict[ShardId, ShoalError] = {}
+        for shard in call.shards:
+            try:
+                self._fail(self.at_shard.get(shard, []))
+                if shard not in self.shards:
+                    raise Unavailable(f"no replica of {shard} is here", ErrorDetails(shard=str(shard)))
+                held[shard] = self.shards[shard]
+            except ShoalError as error:
+                failed[shard] = error
+        return held, failed
 
     async def get(self, call: ShardGet, timeout_s: float) -> StoredColumns:
         shard = self._shard(call, call.shard, timeout_s)
@@ -332,12 +374,15 @@ class TwinCluster:
         state: CollectionState = CollectionState.ACTIVE,
         recall: float = 0.95,
         replicas: int = 1,
+        text: Sequence[str] = (),
+        defaults: SearchDefaults = SearchDefaults(),
     ) -> Collection:
         """Publish a collection with empty shards.
 
         Replica m of shard n lives on worker n + m. All replicas are in sync and hold the same points.
         """
-        spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall)
+        fields = tuple(TextField(name=each) for each in text)
+        spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall, text=fields, defaults=defaults)
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
         homes = list(self.workers)
         entries = {}

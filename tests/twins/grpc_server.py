@@ -52,7 +52,7 @@ class PlainGrpcServer(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
         def handle(data: bytes, context: Any) -> bytes:
             self.paths.append(details.method)
-            context.send_initial_metadata(self.says)
+            context.send_initial_metadata(tuple(self.says))
             try:
                 return self._answer(details.method, data, context.time_remaining() or 0.0)
             except ShoalError as error:

@@ -20,15 +20,18 @@ from shoal.core.collection import spec_from_input
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
+from shoal.core.fused_search import FusedFound, FusedSearch
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.points import StoredColumns, id_array, id_order
+from shoal.core.points import id_order
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery, Written
 from shoal.core.requests import Request, ShardToken
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
 from shoal.core.topk import HitColumns
+from tests.twins.fused_answers import FusedTwin, stored_points
+from tests.twins.shard import point_after
 
 CURVE = SegmentCurve(
     shard=0,
@@ -163,7 +166,7 @@ class DictCluster:
     def CreateCollection(self, request: calls.CreateCollection) -> str:
         if request.name in self.specs:
             raise AlreadyExists(f"collection {request.name!r} exists")
-        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr")
+        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr", "text", "defaults")
         self.specs[request.name] = spec_from_input(**{name: getattr(request, name) for name in names}, limits=DEFAULT_LIMITS)
         self.points[request.name] = {}
         again = self.before.count(request.name)
@@ -188,7 +191,7 @@ class DictCluster:
 
     def AlterCollection(self, request: calls.AlterCollection) -> None:
         self._points(request.name)
-        given = {name: getattr(request, name) for name in ("index", "recall", "replicas", "min_isr")}
+        given = {name: getattr(request, name) for name in ("index", "recall", "replicas", "min_isr", "text", "defaults")}
         self.specs[request.name] = altered_spec(self.specs[request.name], Alteration(**given))
 
     def RecoverShard(self, request: calls.RecoverShard) -> ShardRecovery:
@@ -232,10 +235,19 @@ class DictCluster:
             del held[value]
         return self._written(request.collection, len(gone))
 
+    def Update(self, request: calls.Update) -> Written:
+        held = self._points(request.collection)
+        found = set(self._matching(held, request.filter))
+        asked = held.keys() if request.ids is None else dict.fromkeys(request.ids.tolist())
+        changed = {value: at for at, value in enumerate(asked) if value in found}
+        for value, at in changed.items():
+            held[value] = point_after(held[value], request.change, at)
+        return self._written(request.collection, len(changed))
+
     def Get(self, request: calls.Get) -> Got:
         held, asked = self._points(request.collection), request.ids.tolist()
         answered = min(len(asked), self.get_at_most or len(asked))
-        stored = self._stored(held, [value for value in asked[:answered] if value in held], request)
+        stored = stored_points(held, [value for value in asked[:answered] if value in held], request)
         return Got(points=stored, answered=answered if self.get_at_most else 0)
 
     def Count(self, request: calls.Count) -> int:
@@ -249,7 +261,7 @@ class DictCluster:
         owner = self.ids[request.collection]
         if request.collection_id not in ("", owner):
             raise NotFound(f"collection {request.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again")
-        points = self._stored(held, left[: request.limit], request)
+        points = stored_points(held, left[: request.limit], request)
         return Page(points=points, more=len(left) > request.limit, collection_id=owner)
 
     def Search(self, request: calls.Search) -> Found:
@@ -264,7 +276,7 @@ class DictCluster:
             within = [each for each in best if request.radius is None or _near(scored[each], request.radius, metric.smaller_is_better)]
             counts.append(len(within[: group.k]))
             found += [(values[each], float(scored[each])) for each in within[: group.k]]
-        stored = self._stored(held, [value for value, _ in found], request)
+        stored = stored_points(held, [value for value, _ in found], request)
         hits = HitColumns(
             counts=np.array(counts),
             ids=stored.ids,
@@ -274,6 +286,10 @@ class DictCluster:
         )
         missing = ("c/1",) if request.allow_partial else ()
         return Found(hits=hits, missing_shards=missing, explain=self.explained if request.explain else ())
+
+    def FusedSearch(self, request: FusedSearch) -> FusedFound:
+        held = self._points(request.collection)
+        return FusedTwin(request, self.explained).answer(held, lambda filter: self._matching(held, filter))
 
     def DescribeCluster(self, request: calls.DescribeCluster) -> ClusterInfo:
         return self.info
@@ -293,13 +309,6 @@ class DictCluster:
     def _written(self, name: str, affected: int) -> Written:
         self.seq += 1
         return Written(tokens=tuple(ShardToken(self.ids[name], shard, self.seq) for shard in (0, 1)), affected=affected)
-
-    def _stored(self, held: dict[Any, tuple[np.ndarray, bytes | None]], ids: list[Any], request: Any) -> StoredColumns:
-        return StoredColumns(
-            ids=id_array(ids),
-            vectors=np.stack([held[value][0] for value in ids]) if request.with_vectors and ids else None,
-            payloads=tuple(held[value][1] for value in ids) if request.with_payload else None,
-        )
 
 
 def _near(score: float, radius: float, smaller_is_better: bool) -> bool:

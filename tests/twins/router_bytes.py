@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shoal.core import requests as calls
+from shoal.core.fused_search import FusedFound
+from shoal.core.replies import Found
 from shoal.core.requests import Request
 from shoal.v1 import cluster_pb2, collections_pb2, points_pb2, search_pb2
-from shoal.wire import cluster, collections, points, recall, recovery, searches
+from shoal.wire import cluster, collections, fused_searches, points, recall, recovery, searches
 from shoal.wire.public_calls import METHODS
 from tests.twins.router_answers import AsyncMockTransport, MockedAsyncClient, MockedClient, MockTransport, PausingClock
 
@@ -26,12 +28,21 @@ class PublicMessages:
     write: Callable[[Any], Any]
 
 
+def _search_from_message(message: search_pb2.SearchRequest) -> Request:
+    return fused_searches.fused_from_message(message) if fused_searches.is_fused(message) else searches.search_from_message(message)
+
+
+def _found_to_message(found: Found | FusedFound) -> search_pb2.SearchResponse:
+    return fused_searches.fused_found_to_message(found) if isinstance(found, FusedFound) else searches.found_to_message(found)
+
+
 _COLLECTIONS, _POINTS = "/shoal.v1.Collections/", "/shoal.v1.Points/"
 
 EXCHANGES = {
-    "/shoal.v1.Search/Search": PublicMessages(search_pb2.SearchRequest, searches.search_from_message, searches.found_to_message),
+    "/shoal.v1.Search/Search": PublicMessages(search_pb2.SearchRequest, _search_from_message, _found_to_message),
     f"{_POINTS}Upsert": PublicMessages(points_pb2.UpsertRequest, points.upsert_from_message, points.upserted_to_message),
     f"{_POINTS}Delete": PublicMessages(points_pb2.DeleteRequest, points.delete_from_message, points.deleted_to_message),
+    f"{_POINTS}Update": PublicMessages(points_pb2.UpdateRequest, points.update_from_message, points.updated_to_message),
     f"{_POINTS}Get": PublicMessages(points_pb2.GetRequest, points.get_from_message, points.got_to_message),
     f"{_POINTS}Count": PublicMessages(points_pb2.CountRequest, points.count_from_message, points.counted_to_message),
     f"{_POINTS}Scroll": PublicMessages(points_pb2.ScrollRequest, points.scroll_from_message, points.page_to_message),

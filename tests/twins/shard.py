@@ -11,10 +11,12 @@ from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
 from shoal.core.payload import payload_from_json
+from shoal.core.point_change import PointChange, PointUpdate, UpdateVectors
 from shoal.core.points import PointId, StoredColumns, id_array
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import QueryGroup, SegmentExplain, ShardFound, ShardSearch, WriteAck
 from shoal.core.topk import HitColumns, hit_order
+from tests.twins.point_changes import payload_after
 
 
 @dataclass
@@ -100,3 +102,22 @@ def stored(shard: TwinShard, ids: list[PointId], with_vectors: bool, with_payloa
         vectors=vectors if with_vectors else None,
         payloads=tuple(payload for _, payload in rows) if with_payload else None,
     )
+
+
+def update(shard: TwinShard, order: PointUpdate) -> int:
+    """Change points of the shard; return how many."""
+    found = set(matching(shard, order.filter))
+    changed = 0
+    for at, point_id in enumerate(order.ids.tolist()):
+        if point_id in found:
+            shard.points[point_id] = point_after(shard.points[point_id], order.change, at)
+            changed += 1
+    return changed
+
+
+def point_after(point: tuple[np.ndarray, bytes | None], change: PointChange, at: int) -> tuple[np.ndarray, bytes | None]:
+    """Return a point, (vector, payload), after a change. at: its place among the ids of the update."""
+    vector, payload = point
+    if isinstance(change, UpdateVectors):
+        return change.vectors[at].copy(), payload
+    return vector, payload_after(payload, change)

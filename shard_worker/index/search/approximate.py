@@ -116,7 +116,7 @@ def nearest_positions(part: SegmentView, native: NativeIndex, queries: Matrix, m
     if not native.quantised:
         return positions
     order = distances_at(queries, part.vectors, positions, metric).argsort(axis=1, kind="stable")
-    return np.take_along_axis(positions, order, axis=1)
+    return positions[0].take(order) if len(queries) == 1 else np.take_along_axis(positions, order, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -24,6 +24,7 @@ from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
 from shoal.shard_worker.index.search.pruning import SAFE_SQUARE, Pruner
+from shoal.shard_worker.index.search.smallest import kth_smallest
 from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.index.ties import first_by_rank
 from shoal.shard_worker.index.view import NO_HITS, PartHits, SegmentView, join_hits
@@ -315,14 +316,21 @@ class _Hunt:
         """
         if counted is not None:
             distances[:, ~counted] = np.inf
-        last = np.partition(distances, self._wanted - 1, axis=1)[:, self._wanted - 1].astype(np.float64)
+        if len(distances) == 1:
+            last = np.array([kth_smallest(distances[0], self._wanted)])
+        else:
+            last = np.partition(distances, self._wanted - 1, axis=1)[:, self._wanted - 1].astype(np.float64)
         # Two errors: the wanted-th may be too small by one error and another row too large by one. A third covers their
         # product.
         with np.errstate(over="ignore", invalid="ignore"):
             limit = (last * (1.0 + 3 * relative) + 2 * absolute).astype(np.float32)
         limit = np.nextafter(limit, np.float32(np.inf))
         # Do not write this as "at most the limit": a row whose distance is NaN must be kept.
-        query, position = np.nonzero(~(distances > limit[:, None]))
+        if len(distances) == 1:
+            position = np.flatnonzero(~(distances[0] > limit[0]))
+            query = np.zeros(len(position), dtype=np.int64)
+        else:
+            query, position = np.nonzero(~(distances > limit[:, None]))
         if counted is None:
             return query, position
         kept = counted[position]

@@ -24,12 +24,18 @@ from shoal.shard_worker.index.search.sketches import LARGEST_SHARE, Aside, Sketc
 from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.filter_plan import FilterHistory
+from shoal.shard_worker.text.eligible import Eligible
+from shoal.shard_worker.text.part import TextPart
+from shoal.shard_worker.text.statistics import LivingRows
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _ENTRY_BYTES = 600
 _HOT_USES = 2
+
+_LIVING = "\0living"
+"""Name of the entry of the living rows of a part. No key of a filter begins so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -77,6 +83,7 @@ class HotFilter:
         self.sketch = SketchSlot()
         self._mask: Mask | None = None
         self._among: Among | None = None
+        self._eligible: tuple[Among, Eligible] | None = None
 
     def holds_for(self, part: SegmentView, seq: int) -> bool:
         """Return whether this is valid for this part in a view at `seq`."""
@@ -93,6 +100,19 @@ class HotFilter:
         found = Among(dead=part.dead, alive=alive, positions=self.positions if alive is None else self.positions[alive])
         self._among = found
         return found
+
+    def eligible(self, among: Among) -> Eligible:
+        """Return rows that match and live, as `among` gave them, for searches of texts."""
+        known = self._eligible
+        if known is None or known[0] is not among:
+            known = self._eligible = among, Eligible(self.rows, among=among.positions)
+        return known[1]
+
+    @property
+    def bytes_of_eligible(self) -> int:
+        """Return the memory of what `eligible` has returned last."""
+        known = self._eligible
+        return 0 if known is None else known[1].memory_bytes()
 
     @property
     def has_mask(self) -> bool:
@@ -123,7 +143,19 @@ class HotFilter:
             held += among.alive.nbytes + among.positions.nbytes
         if gathered is not None:
             held += gathered.vectors.nbytes + gathered.squares.nbytes
+        held += self.bytes_of_eligible
         return held + (0 if mask is None else mask.nbytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _KeptLiving:
+    """Living rows of a part in all views in which so many of its rows are dead."""
+
+    dead: int
+    rows: LivingRows
+
+    def memory_bytes(self) -> int:
+        return _ENTRY_BYTES + self.rows.memory_bytes()
 
 
 class HotFilters:
@@ -161,6 +193,22 @@ class HotFilters:
     def keep(self, part: SegmentView, key: str, hot: HotFilter) -> None:
         """Store the entry, or update its size after it has grown. Drop other entries beyond the bound."""
         self._recent.keep(part.key, key, hot, hot.memory_bytes() + len(key))
+
+    def living(self, part: SegmentView, texts: TextPart, seq: int) -> LivingRows:
+        """Return which rows of a part live at `seq`, with what was counted of its texts. Kept until one more dies."""
+        known = self._recent.find(part.key, _LIVING)
+        if isinstance(known, _KeptLiving) and known.dead == part.dead and known.rows.part is texts:
+            return known.rows
+        rows = LivingRows(texts, part.deaths > seq if part.dead else None)
+        kept = _KeptLiving(part.dead, rows)
+        self._recent.keep(part.key, _LIVING, kept, kept.memory_bytes())
+        return rows
+
+    def counted(self, part: SegmentView) -> None:
+        """Count the memory of what `living` gave, after it was used."""
+        known = self._recent.peek(part.key, _LIVING)
+        if isinstance(known, _KeptLiving):
+            self._recent.update(part.key, _LIVING, known, known.memory_bytes())
 
     def may_gather(self, hot: HotFilter, dim: int) -> bool:
         """Return whether to keep the vectors of the matching rows: used often enough, and a bounded share of

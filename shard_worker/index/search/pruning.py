@@ -16,6 +16,7 @@ from shoal.core.points import Matrix
 from shoal.core.turns import Turn
 from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.index import inner_products, squared_distances
+from shoal.shard_worker.index.search.smallest import near_smallest
 from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.logic.bound_gain import WIDTH, most_left
 
@@ -121,8 +122,7 @@ class Pruner:
 
     def _kth(self, query: npt.NDArray[np.float32], bounds: npt.NDArray[np.float32]) -> float:
         """Return the wanted-th smallest fast distance of some promising rows; infinite where too few of them count."""
-        few = self._wanted + _MORE
-        first = np.argpartition(bounds, few - 1)[:few]
+        first = near_smallest(bounds, self._wanted + _MORE)
         if self._counted is not None:
             first = first[self._counted[first]]
         if len(first) < self._wanted:

@@ -17,6 +17,7 @@ from shoal.core.collection import Metric
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.index import inner_products, squared_distances
 from shoal.shard_worker.index.search.pruning import SAFE_SQUARE
+from shoal.shard_worker.index.search.smallest import kth_smallest
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.bound_gain import may_pay
 
@@ -75,7 +76,7 @@ def nearest_rows(parts: Sequence[ScannedPart], query: Matrix, k: int, metric: Me
 def _limit(parts: Sequence[ScannedPart], query: Matrix, distances: npt.NDArray[np.float32], k: int, metric: Metric) -> np.float32:
     """Return the largest fast distance of a row that may be among the k best; infinite where there is no bound."""
     wanted = min(k, sum([part.live for part, _ in parts]))
-    last = float(np.partition(distances, wanted - 1)[wanted - 1])
+    last = kth_smallest(distances, wanted)
     dim, reach = query.shape[1], max([part.reach for part, _ in parts])
     relative, underflow = (dim + 32) * 2.0**-23, dim * float(np.finfo(np.float32).tiny)
     length = math.sqrt(float(np.einsum("ij,ij->", query, query, dtype=np.float64)))

@@ -121,8 +121,8 @@ class ReplicaMachine:
 
     @property
     def serves_reads(self) -> bool:
-        """Return whether it leads or may lead, and has once served as primary, or applied what was committed at its
-        first append from a primary.
+        """Return whether it leads or may lead, and has once served as primary, or applied what was committed when it
+        first heard of a record that a primary committed in its own term.
         """
         if isinstance(self.role, Failed) or not self._has_served:
             return False
@@ -350,7 +350,9 @@ class ReplicaMachine:
             return [*effects, AnswerAppend(ticket=event.ticket, answer=Diverged(summary=self.log.summary(self.commit_seq)))]
         effects = self._take_records(append.records)
         self.commit_seq = max(self.commit_seq, min(append.commit_seq, append.through))
-        self._fresh_at = append.commit_seq if self._fresh_at is None else self._fresh_at
+        if self._fresh_at is None and self.log.term_at(append.commit_seq) == append.term:
+            # Before its no-op is committed, a primary may know less than what earlier ones acknowledged.
+            self._fresh_at = append.commit_seq
         self._look_whether_fresh()
         self._owed.append((event.ticket, append.through))
         return [*effects, *self._answer_owed(), *self._apply_committed()]
@@ -397,7 +399,7 @@ class ReplicaMachine:
 
     def _append_write(self, event: WriteAsked, leadership: Leadership) -> list[ReplicaEffect]:
         full = self._no_room or leadership.no_room()
-        if full is not None and event.kind is RecordKind.UPSERT:
+        if full is not None and event.kind.writes_points:
             return [self._refused(event.ticket, ResourceExhausted(full.reason, ErrorDetails(limit=full.limit)))]
         obstacle = leadership.obstacle(self._now_ms)
         if obstacle is not None:
@@ -450,7 +452,7 @@ class ReplicaMachine:
         return effects
 
     def _look_whether_fresh(self) -> None:
-        """Note whether it has applied what was committed at its first append from a primary, or leads and serves."""
+        """Note whether it has applied what was committed at first, see serves_reads, or leads and serves."""
         caught_up = self._fresh_at is not None and self.applied_seq >= self._fresh_at
         self._has_served = self._has_served or self.serves_writes or caught_up
 

@@ -15,6 +15,12 @@ class RecordKind(IntEnum):
     UPSERT = 2
     DELETE = 3
     DELETE_ROWS = 4
+    UPDATE = 5
+
+    @property
+    def writes_points(self) -> bool:
+        """Return whether its points need room: an update writes them anew, as an upsert does."""
+        return self in (RecordKind.UPSERT, RecordKind.UPDATE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,9 +2,9 @@
 times in, names out.
 
 The work is bounded. A segment is measured once on stand-ins for queries, and once on the first real queries. It is
-measured again when there are four times as many queries, and then each time half of the queries have changed, which
-takes at most a hundredth of the time. For each new kind of query it is measured once when there are enough of them, and
-once when there are twice as many.
+measured again when there are four times as many queries, or as many as a measurement uses if these are twice as many.
+Then it is measured each time half of the queries have changed, which takes at most a hundredth of the time. For each
+new kind of query it is measured once when there are enough of them, and once when there are twice as many.
 
 A measurement begins in a lull of the searches, or when it has waited long enough for one. While searches go on, it
 rests after each slice for as long as the slice took. So it costs searches at most half of one core, at low priority,
@@ -20,7 +20,12 @@ from dataclasses import dataclass
 ENOUGH_QUERIES = 64
 """From this number on, real queries are better than rows that stand in for them."""
 
-GROWTH = 4
+MEASURED_QUERIES = 256
+"""A measurement uses so many of the sampled queries at most. More would improve the bound by less than a step of the
+grid.
+"""
+
+GROWTH, GROWTH_TO_MOST = 4, 2
 CHANGED_DIVISOR = 2
 REST_RATIO = 100.0
 """After a measurement a segment rests this many times as long as the measurement took."""
@@ -142,11 +147,17 @@ def _is_due(segment: Measurable, asked: Asked, now_s: float) -> bool:
         return True
     if segment.doubted:
         return asked.newest >= min(ENOUGH_QUERIES, asked.capacity)
-    if standing.brief or asked.held >= GROWTH * standing.held:
+    if standing.brief or _has_grown(standing, asked):
         return True
     if asked.kinds >= standing.kinds + max(ENOUGH_QUERIES, standing.kinds):
         return True
     return _has_changed(standing, asked) and now_s - standing.at_s >= REST_RATIO * standing.took_s
+
+
+def _has_grown(standing: Standing, asked: Asked) -> bool:
+    """Return whether a measurement would now use many more queries."""
+    used = min(asked.held, MEASURED_QUERIES)
+    return used >= (GROWTH_TO_MOST if used == MEASURED_QUERIES else GROWTH) * standing.held
 
 
 def _has_changed(standing: Standing, asked: Asked) -> bool:

@@ -181,13 +181,13 @@ class WorkerFolder:
         return path
 
     def _sweep(self) -> None:
-        for shard in _shard_folders(self.path):
-            mend_swaps(shard)
-            for prefix in (_NEW, _DROPPED, PINNED_PREFIX):
-                for leftover in shard.glob(f"{prefix}*"):
-                    shutil.rmtree(leftover)
-            _remove_if_empty(shard)
-            _remove_if_empty(shard.parent)
+        for collection, shards in itertools.groupby(_shard_folders(self.path), lambda shard: shard.parent):
+            for shard in shards:
+                names = os.listdir(shard)
+                # Everything that a crash leaves has a name with a dot. Usually there is none of it in any shard.
+                if not names or any(name.startswith(".") for name in names):
+                    _sweep_shard(shard)
+            _remove_if_empty(collection)
 
 
 def replica_folders(folder: Path) -> list[Path]:
@@ -266,7 +266,18 @@ def _shard_folders(folder: Path) -> list[Path]:
     return sorted(shard for shard in shards if re.fullmatch(r"0|[1-9][0-9]*", shard.name) and shard.is_dir())
 
 
+def _sweep_shard(shard: Path) -> None:
+    mend_swaps(shard)
+    for prefix in (_NEW, _DROPPED, PINNED_PREFIX):
+        for leftover in shard.glob(f"{prefix}*"):
+            shutil.rmtree(leftover)
+    _remove_if_empty(shard)
+
+
 def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
+    # Not iterdir, which lists the whole folder of a collection, however many shards it has.
+    with os.scandir(folder) as entries:
+        is_empty = next(entries, None) is None
+    if is_empty:
         folder.rmdir()
         fsync_path(folder.parent)

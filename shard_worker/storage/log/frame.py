@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shoal.core.errors import DataLoss, ResourceExhausted
+from shoal.core.errors import DataLoss, PreconditionFailed, ResourceExhausted
 from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq, Term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.checksum import crc32c
@@ -78,7 +78,8 @@ def encode_group(records: Sequence[Record], previous_crc: int, seed: int) -> Enc
 def read_frame(stream: BinaryIO, seed: int) -> Frame | None:
     """Read the frame at the stream's position and move behind it. Return None if there is no whole and valid frame.
 
-    Raises DataLoss for a frame whose crc is right but whose content is not of this format, OSError from the stream.
+    Raises DataLoss for a frame whose crc is right but whose content is not of this format, PreconditionFailed for a
+    record of a kind that only a newer version knows, OSError from the stream.
     """
     head = stream.read(_FRAME.size)
     if len(head) < _FRAME.size:
@@ -126,9 +127,14 @@ def _record(payload: bytes) -> Record:
     body_at = _RECORD.size + (0 if client_bytes == _NO_CLIENT else client_bytes)
     try:
         client = payload[_RECORD.size : body_at].decode("utf-8")
-        known_kind = RecordKind(kind)
     except ValueError as error:
         raise DataLoss(f"record {seq} has a right crc but cannot be decoded: {error}") from None
+    try:
+        known_kind = RecordKind(kind)
+    except ValueError:
+        raise PreconditionFailed(
+            f"record {seq} is of kind {kind}, which this version of Shoal does not know: a newer one wrote it; run that one again"
+        ) from None
     return Record(
         term=Term(term),
         seq=Seq(seq),

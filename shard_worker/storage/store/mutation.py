@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoal.core.ids import RequestId, Seq
+from shoal.core.point_change import PointUpdate
 from shoal.core.points import IdArray, PointColumns
 
 Rows = npt.NDArray[np.int64]
@@ -54,6 +55,15 @@ class DeleteRows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRows:
+    """Write those points of an update anew that exist and match, as they are after the mutations before it."""
+
+    seq: Seq
+    update: PointUpdate
+    request: RequestEntry | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Noop:
     """Change nothing but the applied seq."""
 
@@ -61,18 +71,19 @@ class Noop:
     request: RequestEntry | None = None
 
 
-Mutation = PutRows | RemoveRows | DeleteRows | Noop
+Mutation = PutRows | RemoveRows | DeleteRows | ChangeRows | Noop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """The effect of one mutation.
 
-    killed_rows: removed rows, ascending; rows: new rows, contiguous, row i holds point i of the upsert; affected:
-    points written or removed.
+    killed_rows: removed rows, ascending; rows: new rows, contiguous, row i holds point i of `written`, None if none was
+    written; affected: points written or removed.
     """
 
     seq: Seq
     killed_rows: Rows
     rows: Rows
     affected: int
+    written: PointColumns | None = None

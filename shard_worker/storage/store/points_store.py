@@ -194,9 +194,9 @@ class PointsStore:
         """
         with self._transaction() as connection:
             forget_requests(connection, forget, forget_clients)
-            changes, counters = [], self._counters
+            changes, counters, shape = [], self._counters, self._shape(with_vectors=True, with_payloads=True)
             for mutation in mutations:
-                applied = apply_mutation(connection, mutation, counters, self.dim)
+                applied = apply_mutation(connection, mutation, counters, shape)
                 counters = applied.counters
                 changes.append(applied.change)
             write_counters(connection, counters)

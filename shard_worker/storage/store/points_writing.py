@@ -11,12 +11,14 @@ import numpy as np
 
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import Seq
+from shoal.core.point_change import UpdateVectors, changed_points
 from shoal.core.points import Matrix, PointColumns, PointId
 from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.checksum import key_crc, key_crcs, part_crcs, point_crcs
 from shoal.shard_worker.storage.store.chunks import in_chunks, marks
 from shoal.shard_worker.storage.store.meta_table import Counters
-from shoal.shard_worker.storage.store.mutation import Change, DeleteRows, Mutation, Noop, PutRows, RemoveRows, Rows
+from shoal.shard_worker.storage.store.mutation import Change, ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, Rows
+from shoal.shard_worker.storage.store.points_reading import WantedColumns, read_by_id
 from shoal.shard_worker.storage.store.small_tables import remember_request
 
 
@@ -40,21 +42,24 @@ _ABSENT = object()
 _NOTHING = _Keys(rows=np.empty(0, dtype=np.int64), crc_sum=0)
 
 
-def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters: Counters, dim: int) -> Applied:
-    """Apply one mutation and remember its request.
+def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters: Counters, shape: WantedColumns) -> Applied:
+    """Apply one mutation and remember its request. shape: how to read the points that an update changes.
 
-    Raises Internal if it is not the next one or its content is inconsistent; DataLoss if index and table disagree;
-    sqlite3.Error.
+    Raises Internal if it is not the next one or its content is inconsistent; DataLoss if index and table disagree, or
+    if a point that is read is damaged; sqlite3.Error.
     """
     if mutation.seq != counters.applied_seq + 1:
         raise Internal(f"mutation {mutation.seq} cannot be applied after {counters.applied_seq}")
     match mutation:
         case PutRows():
-            applied = _upsert(connection, mutation, counters, dim)
+            _check_columns(mutation.columns, mutation.seq, shape.dim)
+            applied = _put(connection, mutation.seq, mutation.columns, counters)
         case RemoveRows():
             applied = _delete(connection, mutation, counters)
         case DeleteRows():
             applied = _delete_rows(connection, mutation, counters)
+        case ChangeRows():
+            applied = _change(connection, mutation, counters, shape)
         case Noop():
             applied = _applied(mutation.seq, counters, killed=_NOTHING, made=_NOTHING, affected=0)
     if mutation.request is not None:
@@ -68,18 +73,25 @@ def apply_mutation(connection: sqlite3.Connection, mutation: Mutation, counters:
     return applied
 
 
-def _upsert(connection: sqlite3.Connection, upsert: PutRows, counters: Counters, dim: int) -> Applied:
-    columns = upsert.columns
+def _put(connection: sqlite3.Connection, seq: Seq, columns: PointColumns, counters: Counters) -> Applied:
     ids: list[PointId] = columns.ids.tolist()
-    _check_columns(columns, ids, upsert.seq, dim)
     killed = _kill(connection, ids)
     connection.executemany(
         "INSERT INTO points (row, id, seq, crc, payload_crc, vector_crc, payload, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        _table_rows(columns, ids, counters.next_row, upsert.seq),
+        _table_rows(columns, ids, counters.next_row, seq),
     )
     rows = range(counters.next_row, counters.next_row + len(ids))
     made = _Keys(rows=np.array(rows, dtype=np.int64), crc_sum=sum(key_crcs(rows, columns.ids)))
-    return _applied(upsert.seq, counters, killed=killed, made=made, affected=len(ids))
+    return _applied(seq, counters, killed=killed, made=made, affected=len(ids), written=columns)
+
+
+def _change(connection: sqlite3.Connection, mutation: ChangeRows, counters: Counters, shape: WantedColumns) -> Applied:
+    update, ids = mutation.update, mutation.update.ids.tolist()
+    if len(set(ids)) != len(ids):
+        raise Internal(f"update {mutation.seq} gives an id twice")
+    if isinstance(update.change, UpdateVectors) and update.change.vectors.shape != (len(ids), shape.dim):
+        raise Internal(f"update {mutation.seq} has vectors of shape {update.change.vectors.shape}, it needs {(len(ids), shape.dim)}")
+    return _put(connection, mutation.seq, changed_points(read_by_id(connection, ids, shape), update), counters)
 
 
 def _delete(connection: sqlite3.Connection, delete: RemoveRows, counters: Counters) -> Applied:
@@ -96,14 +108,14 @@ def _delete_rows(connection: sqlite3.Connection, delete: DeleteRows, counters: C
     return _applied(delete.seq, counters, killed=killed, made=_NOTHING, affected=len(killed.rows))
 
 
-def _applied(seq: Seq, counters: Counters, *, killed: _Keys, made: _Keys, affected: int) -> Applied:
+def _applied(seq: Seq, counters: Counters, *, killed: _Keys, made: _Keys, affected: int, written: PointColumns | None = None) -> Applied:
     counters = Counters(
         applied_seq=seq,
         next_row=counters.next_row + len(made.rows),
         points=counters.points + len(made.rows) - len(killed.rows),
         keys_sum=(counters.keys_sum + made.crc_sum - killed.crc_sum) % 2**32,
     )
-    return Applied(change=Change(seq=seq, killed_rows=killed.rows, rows=made.rows, affected=affected), counters=counters)
+    return Applied(change=Change(seq=seq, killed_rows=killed.rows, rows=made.rows, affected=affected, written=written), counters=counters)
 
 
 def _kill(connection: sqlite3.Connection, ids: list[PointId]) -> _Keys:
@@ -131,7 +143,8 @@ def _keys(rows: Sequence[int], ids: Sequence[PointId]) -> _Keys:
     return _Keys(rows=np.array(rows, dtype=np.int64), crc_sum=sum(map(key_crc, rows, ids)))
 
 
-def _check_columns(columns: PointColumns, ids: list[PointId], seq: Seq, dim: int) -> None:
+def _check_columns(columns: PointColumns, seq: Seq, dim: int) -> None:
+    ids: list[PointId] = columns.ids.tolist()
     if columns.vectors.shape != (len(ids), dim):
         raise Internal(f"upsert {seq} has vectors of shape {columns.vectors.shape}, the store needs {(len(ids), dim)}")
     if columns.payloads is not None and len(columns.payloads) != len(ids):

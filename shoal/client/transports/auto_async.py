@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from functools import partial
@@ -13,7 +14,7 @@ from shoal.client.transports.places import CONNECT_S, QUESTION, HttpPlace, Ways
 from shoal.core.deadline import Clock
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
-from shoal.wire.http.failure import NoAnswer
+from shoal.wire.http.failure import NoAnswer, late
 from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
@@ -30,6 +31,7 @@ class AsyncAutoTransport:
         self._http = AsyncHttpTransport(message_bytes, connect_s=math.inf if only_http else CONNECT_S)
         self._grpc = AsyncGrpcTransport(message_bytes)
         self._ways = Ways(clock, only_http=only_http)
+        self._asking = asyncio.Lock()
 
     async def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """Return the answer that `request` documents, within about timeout_s seconds. Raises a ShoalError.
@@ -69,6 +71,22 @@ class AsyncAutoTransport:
         return await self._grpc.exchange_told(address, kind, data, timeout_s, partial(self._ways.told, address))
 
     async def _asked(self, address: str, timeout_s: float) -> HttpPlace:
-        """Ask a router, by a call that costs it little, where its HTTP port is."""
-        await self._grpc.exchange_told(address, *QUESTION, timeout_s, partial(self._ways.told, address))
-        return self._ways.asked(address)
+        """Ask a router, by a call that costs it little, where its HTTP port is.
+
+        One call at a time: a router says it once on each connection, with the first answer.
+        """
+        began = self._clock()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._asking.acquire()
+        except TimeoutError:
+            raise late(address).error from None
+        try:
+            place = self._ways.place(address)
+            if place is None:
+                left_s = max(0.0, timeout_s - (self._clock() - began))
+                await self._grpc.exchange_told(address, *QUESTION, left_s, partial(self._ways.told, address))
+                place = self._ways.asked(address)
+            return place
+        finally:
+            self._asking.release()

@@ -7,13 +7,14 @@ import time
 from functools import partial
 from typing import Any
 
+from shoal.client.forks import ForkLock
 from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.client.transports.http_blocking import HttpTransport
 from shoal.client.transports.places import CONNECT_S, QUESTION, HttpPlace, Ways
 from shoal.core.deadline import Clock
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
-from shoal.wire.http.failure import NoAnswer
+from shoal.wire.http.failure import NoAnswer, late
 from shoal.wire.public_calls import METHODS, decoded, encoded
 
 
@@ -30,6 +31,7 @@ class AutoTransport:
         self._http = HttpTransport(message_bytes, connect_s=math.inf if only_http else CONNECT_S, clock=clock)
         self._grpc = GrpcTransport(message_bytes)
         self._ways = Ways(clock, only_http=only_http)
+        self._asking = ForkLock()
 
     def send(self, address: str, request: Request, timeout_s: float) -> Any:
         """Return the answer that `request` documents, within about timeout_s seconds. Raises a ShoalError."""
@@ -66,6 +68,17 @@ class AutoTransport:
         return self._grpc.exchange_told(address, kind, data, timeout_s, partial(self._ways.told, address))
 
     def _asked(self, address: str, timeout_s: float) -> HttpPlace:
-        """Ask a router, by a call that costs it little, where its HTTP port is."""
-        self._grpc.exchange_told(address, *QUESTION, timeout_s, partial(self._ways.told, address))
-        return self._ways.asked(address)
+        """Ask a router, by a call that costs it little, where its HTTP port is.
+
+        One call at a time: a router says it once on each connection, with the first answer.
+        """
+        began = self._clock()
+        with self._asking.within(timeout_s) as is_mine:
+            if not is_mine:
+                raise late(address).error
+            place = self._ways.place(address)
+            if place is None:
+                left_s = max(0.0, timeout_s - (self._clock() - began))
+                self._grpc.exchange_told(address, *QUESTION, left_s, partial(self._ways.told, address))
+                place = self._ways.asked(address)
+            return place

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
-from shoal.client.async_driver import AsyncTransport
+from shoal.client.async_driver import AsyncBytesTransport, AsyncTransport
 from shoal.client.sync_driver import Transport
 from shoal.client.transports.auto_async import AsyncAutoTransport
 from shoal.client.transports.auto_blocking import AutoTransport
 from shoal.client.transports.grpc_async import AsyncGrpcTransport
 from shoal.client.transports.grpc_blocking import GrpcTransport
+from shoal.client.transports.loop_transports import LoopTransports
 from shoal.client.transports.places import SCHEME
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
@@ -36,18 +37,19 @@ def blocking_transport(given: TransportName | Transport, addresses: Iterable[str
 
 
 def async_transport(given: TransportName | AsyncTransport, addresses: Iterable[str]) -> AsyncTransport:
-    """Return the transport of this name for an asyncio client; one that is an object already as it is.
+    """Return the transport of this name for an asyncio client, which has one of each event loop; one that is an object
+    already as it is.
 
     Raises InvalidArgument for an unknown name, and for addresses that it cannot reach.
     """
     if not isinstance(given, str) and hasattr(given, "send"):
         return given
-    made: dict[str, Callable[[], AsyncTransport]] = {
+    made: dict[str, Callable[[], AsyncBytesTransport]] = {
         "auto": AsyncAutoTransport,
         "http": lambda: AsyncAutoTransport(only_http=True),
         "grpc": AsyncGrpcTransport,
     }
-    return made[_checked(given, addresses)]()
+    return LoopTransports(made[_checked(given, addresses)])
 
 
 def _checked(name: Any, addresses: Iterable[str]) -> str:

@@ -88,7 +88,7 @@ class AsyncGrpcTransport:
         if self._loop is None:
             self._loop = running
         if self._loop is not running:
-            raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
+            raise PreconditionFailed("this transport belongs to another event loop; a client of connect_async has one for each")
 
     def _why_ended(self, error: BaseException, address: str) -> BaseException:
         """Return the error of a call that was ended on this side.

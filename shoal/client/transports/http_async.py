@@ -61,7 +61,8 @@ class AsyncHttpTransport:
     async def close(self) -> None:
         """End running calls and refuse new ones."""
         self._closed = True
-        for lines in tuple(self._every):
+        # Not only those in the weak set: when the garbage collector ends a client, it empties that one first.
+        for lines in {*self._lines.values(), *self._every}:
             lines.usual.close()
             lines.patient.close()
         # The loop closes the sockets in its next turn.
@@ -72,7 +73,7 @@ class AsyncHttpTransport:
         if self._loop is None:
             self._loop = running
         if self._loop is not running:
-            raise PreconditionFailed("this client belongs to another event loop; connect_async makes one for this loop")
+            raise PreconditionFailed("this transport belongs to another event loop; a client of connect_async has one for each")
         return running
 
     def _opened(self, place: HttpPlace) -> _AsyncLines:

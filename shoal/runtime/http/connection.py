@@ -231,11 +231,14 @@ class HttpConnection(asyncio.Protocol):
         deadline_s = None if head.timeout_s is None else request.arrived_s + head.timeout_s
         context = HttpCallContext(head, self._peer, self._loop.time, deadline_s)
         answer = None if head.json else answer_at_once(request, context)
-        if answer is not None:
+        if isinstance(answer, (bytes, FailedAnswer)):
             return answer
         if len(server.running) >= self._limits.calls:
             return BUSY
-        work = answer_json(request, context, server.conversions) if head.json else answer_binary(request, context)
+        if answer is not None:
+            work = answer()
+        else:
+            work = answer_json(request, context, server.conversions) if head.json else answer_binary(request, context)
         self._asked = request
         self._call = RunningCall(work, method=head.served.call.path, running=server.running, deadline_s=deadline_s, told=self._ended)
         return None

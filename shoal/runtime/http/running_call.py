@@ -10,6 +10,7 @@ from typing import Any
 from shoal.core.deadline import Deadline
 from shoal.core.errors import InvalidArgument, ShoalError
 from shoal.core.turns import Asker
+from shoal.runtime.calls import Later
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.http.answers import CANCELLED, TOO_LATE, FailedAnswer, defect, failure_of
 from shoal.runtime.http.request_head import CallHead, metadata_of
@@ -96,8 +97,10 @@ class RunningCall:
         return _unknown(self._method, error)
 
 
-def answer_at_once(request: CallRequest, context: HttpCallContext) -> Answer | None:
-    """Return the answer of the synchronous door of a call, in bytes. Returns None if the call has to run in a task."""
+def answer_at_once(request: CallRequest, context: HttpCallContext) -> Answer | Later | None:
+    """Return the answer of the synchronous door of a call, in bytes, or the work that gives it in a task. Returns None
+    if the handler of the call has to run in a task.
+    """
     call = request.head.served.call
     if call.at_once is None:
         return None

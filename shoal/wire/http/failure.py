@@ -9,7 +9,7 @@ import socket
 from enum import Enum
 
 from shoal.core.errors import DeadlineExceeded, NotConnected, ShoalError
-from shoal.wire.grpc_words import connection_words
+from shoal.wire.grpc_words import connection_words, kind_of_connection
 
 log = logging.getLogger("shoal.wire")
 
@@ -38,7 +38,8 @@ def not_reached(named: str, reason: OSError) -> NoAnswer:
     """Return the failure of a call whose connection could not be opened. named: the server, for the message."""
     said = _words(reason)
     log.debug("connect_failed address=%s text=%r", named, said)
-    return NoAnswer(NoAnswerCause.NOT_REACHED, NotConnected(f"{named}: {connection_words(f'failed to connect; last error: {said}')}"))
+    words = connection_words(f"failed to connect; last error: {said}")
+    return NoAnswer(NoAnswerCause.NOT_REACHED, kind_of_connection(words)(f"{named}: {words}"))
 
 
 def _words(reason: OSError) -> str:

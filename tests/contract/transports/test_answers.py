@@ -11,6 +11,7 @@ import pytest
 
 import shoal
 from shoal.core.errors import BY_STATUS, ErrorDetails, NotConnected, ResourceExhausted
+from shoal.core.fused_search import FusedSearch
 from shoal.core.requests import Search, Upsert
 from shoal.core.shard_calls import Consistency
 from tests.contract.transports.conftest import Asking, TwoPorts, on_a_loop
@@ -166,3 +167,46 @@ def test_writes_carry_one_request_id_however_often_they_are_sent(router: TwoPort
     router.answer = answer
     assert asking(lambda client: client.upsert("c", [1], [[0, 1]])) == 1
     assert (len(seen), len(set(seen))) == (4, 1)
+
+
+def test_a_search_with_legs_arrives_as_it_was_asked(router: TwoPorts, asking: Asking) -> None:
+    seen: list[Any] = []
+    cluster = DictCluster()
+    cluster.CreateCollection(_creation())
+
+    def answer(address: str, request: Any, timeout_s: float) -> Any:
+        seen.append(request)
+        return cluster(address, request, timeout_s)
+
+    legs = [
+        shoal.Dense(np.array([0.5, 1.0]), weight=0.25, min_score=-9),
+        shoal.Text(
+            "如何 scale",
+            fields={"t": 2.5, "a.b": 1},
+            must=["x"],
+            must_not=["GPU"],
+            phrases=["in memory"],
+            prefix="re",
+            match="all",
+            name="words",
+            weight=0,
+        ),
+    ]
+    options: dict[str, Any] = {"fusion": "rrf", "c": 7.5, "candidates": 33, "offset": 3, "threshold": 0.125, "diversity": 0.5}
+    options |= {"group_by": "a.b", "group_size": 2, "highlight": True, "explain": True, "filter": {"t": "x"}, "recall": 0.75}
+    router.answer = answer
+    assert asking(lambda client: client.search("c", legs=legs, k=4, **options)) == []
+    expected = client_with(cluster)
+    expected.search("c", legs=legs, k=4, **options)
+    (wanted,) = expected.mock.requests(FusedSearch)
+    assert [repr(each) for each in seen if isinstance(each, FusedSearch)] == [repr(wanted)]
+
+
+@pytest.mark.parametrize("options", [{"offset": 1}, {"legs": [shoal.Dense([0, 0])]}])
+def test_one_vector_may_be_a_leg(router: TwoPorts, asking: Asking, options: dict[str, Any]) -> None:
+    cluster = DictCluster()
+    client_with(cluster).create_collection("c", 2)
+    client_with(cluster).upsert("c", [1, 2], [[0, 0], [1, 1]])
+    router.answer = cluster
+    found = asking(lambda client: client.search("c", None if "legs" in options else [0, 0], **options))
+    assert [(hit.id, hit.legs["dense"].rank) for hit in found] == ([(2, 2)] if "offset" in options else [(1, 1), (2, 2)])

@@ -16,6 +16,8 @@ import pytest
 import uvloop
 
 import shoal
+from shoal.client.transports.auto_async import AsyncAutoTransport
+from shoal.client.transports.grpc_async import AsyncGrpcTransport
 from shoal.core.requests import Count, OptimizeCollection, Upsert
 from shoal.wire.http.pool import MOST
 from tests.contract.transports.conftest import Asking, TwoPorts, on_a_loop
@@ -305,18 +307,27 @@ def test_closing_an_asyncio_client_ends_its_calls(filled: TwoPorts, wire: str) -
     on_a_loop(story())
 
 
-def test_a_client_of_asyncio_belongs_to_one_loop(filled: TwoPorts, wire: str) -> None:
+def test_a_client_of_asyncio_serves_every_loop_and_a_transport_one(filled: TwoPorts, wire: str) -> None:
     client = filled.connect_async(wire)
 
-    async def ask() -> int:
-        return await client.count("c")
+    async def ask(asked: shoal.AsyncClient) -> int:
+        return await asked.count("c")
 
     with asyncio.Runner() as runner:
-        assert runner.run(ask()) == 1
-        assert runner.run(ask()) == 1
-        with pytest.raises(shoal.PreconditionFailed, match="another event loop"):
-            asyncio.run(ask())
+        assert runner.run(ask(client)) == 1
+        assert runner.run(ask(client)) == 1
+        assert asyncio.run(ask(client)) == 1
+        assert asyncio.run(ask(client)) == 1
         runner.run(client.close())
+        with pytest.raises(shoal.PreconditionFailed, match="closed"):
+            asyncio.run(ask(client))
+
+    own = shoal.AsyncClient(filled.address(wire), transport=AsyncGrpcTransport() if wire == "grpc" else AsyncAutoTransport())
+    with asyncio.Runner() as runner:
+        assert [runner.run(ask(own)) for _ in range(2)] == [1, 1], "over gRPC, then over HTTP"
+        with pytest.raises(shoal.PreconditionFailed, match="another event loop"):
+            asyncio.run(ask(own))
+        runner.run(own.close())
 
 
 def _in_child(client: shoal.Client, results: Any) -> None:

@@ -10,13 +10,15 @@ import numpy as np
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ShoalError
+from shoal.core.filter import Filter
 from shoal.core.ids import ClusterId, Seq, Term
+from shoal.core.point_change import PointChange, PointUpdate
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
 from shoal.wire.point_bytes import points_to_bytes
-from shoal.wire.records import delete_body, exact_delete_body
+from shoal.wire.records import delete_body, exact_delete_body, update_body
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC
 
 CLUSTER = ClusterId("cluster")
@@ -68,6 +70,9 @@ class Driven:
     def delete_rows(self, ids: Sequence[PointId], rows: Sequence[int]) -> None:
         self._write(RecordKind.DELETE_ROWS, exact_delete_body(id_array(ids), np.array(rows, dtype=np.int64)))
 
+    def update(self, ids: Sequence[PointId], change: PointChange, filter: Filter | None = None) -> None:
+        self._write(RecordKind.UPDATE, update_body(PointUpdate(ids=id_array(ids), change=change, filter=filter)))
+
     def build(self, *, everything: bool) -> bool:
         """Run one build, from its plan to the deletion of the replaced files. Return whether there was one to run."""
         if everything:
@@ -84,6 +89,18 @@ class Driven:
             self.engine.abandon(job)
             raise
         self.engine.swap(job, sealed, written)
+        self.engine.sweep()
+        return True
+
+    def make_texts(self) -> bool:
+        """Make the texts that one sealed segment lacks, from the store to the deletion of the file that they replace.
+
+        Return whether a segment lacked any.
+        """
+        lacking = self.engine.texts.lacking()
+        if not lacking:
+            return False
+        self.engine.texts.swap(self.engine.texts.write(lacking[0], lambda: False))
         self.engine.sweep()
         return True
 

@@ -17,6 +17,7 @@ from shoal.core.points import PointColumns, PointId, StoredColumns, id_array
 from shoal.core.shard_calls import ReadTerms, ShardDelete, ShardScroll, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
+from shoal.core.text_fields import TextField
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
@@ -162,9 +163,9 @@ class Fleet:
         for member in list(self.members.values()):
             await self.stop(member)
 
-    async def place(self, primary: Member, *learners: Member, min_isr: int) -> None:
+    async def place(self, primary: Member, *learners: Member, min_isr: int, text: tuple[TextField, ...] = ()) -> None:
         """Place a collection of one shard, as its creation leaves it."""
-        spec = CollectionSpec(name="n", dim=DIM, replicas=1 + len(learners))
+        spec = CollectionSpec(name="n", dim=DIM, replicas=1 + len(learners), text=text)
         collection = Collection(id=SHARD.collection, spec=spec, state=CollectionState.ACTIVE, request_id="q")
         names = [ReplicaId(f"placed-{number}") for number in range(1 + len(learners))]
         config = ShardConfig(
@@ -226,9 +227,10 @@ class Fleet:
         *,
         request_id: RequestId | None = None,
         timeout_s: float = 10.0,
+        payloads: tuple[bytes | None, ...] | None = None,
     ) -> WriteAck:
         vectors = np.full((len(ids), DIM), value, dtype=np.float32)
-        points = PointColumns(ids=id_array(ids), vectors=vectors, payloads=None)
+        points = PointColumns(ids=id_array(ids), vectors=vectors, payloads=payloads)
         call = ShardUpsert(shard=SHARD, request_id=request_id or self._next(), points=points)
         return await primary.host.write(call, timeout_s)
 

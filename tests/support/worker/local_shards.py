@@ -1,5 +1,6 @@
-"""A collection whose shards are real replicas in this process, under two routers: one may search them all in one call,
-the other goes shard by shard."""
+"""A collection whose shards are real replicas in this process, under three routers: one may search them all in one
+call, one goes shard by shard, and one has them behind a hop.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ from shoal.runtime.clock import boot_s
 from shoal.runtime.metrics import Metrics, NoMetrics
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.index.search.paces import Paces
+from shoal.wire.searches import search_to_message
+from tests.support.worker.hop import LinesInMemory, remote, search_in_bytes
 from tests.support.worker.replica_bench import REPLICA, Bench, config, opened
 from tests.support.worker.steady_paces import UnlearningPaces
 from tests.twins.cluster import FakeLeader, FakeNames, new_conversions, worker_entry
@@ -70,7 +73,9 @@ class CountedHost(Host):
 
 @dataclasses.dataclass
 class LocalShards:
-    """The parts. host: of the worker `here`; general: a router that goes shard by shard."""
+    """The parts. host: of the worker `here`; general: a router that goes shard by shard; behind: one that reaches the
+    host by `lines`.
+    """
 
     collection: Collection
     benches: dict[ShardId, Bench]
@@ -78,11 +83,15 @@ class LocalShards:
     view: LiveView
     router: Router
     general: Router
+    behind: Router
+    lines: LinesInMemory
 
     def service(self, *, express: bool = True) -> SearchService:
         """Return the public service over one of the routers."""
         router = self.router if express else self.general
-        return SearchService(reads=router.reads, limits=router.limits, default_timeout_s=10.0, conversions=router.conversions)
+        return SearchService(
+            reads=router.reads, fused=router.fused, limits=router.limits, default_timeout_s=10.0, conversions=router.conversions
+        )
 
     async def both(self, question: Search, prepare: Callable[[], None] = lambda: None) -> tuple[Found, Found]:
         """Return the answer of one call for all shards, and that of shard by shard. What is known of filters is the
@@ -98,6 +107,20 @@ class LocalShards:
         await self._know_filters(question)
         prepare()
         return express, await self.general.reads.search(question, 10.0)
+
+    async def over_hop(self, question: Search, prepare: Callable[[], None] = lambda: None) -> tuple[bytes, bool]:
+        """Return the bytes of the answer of the router behind a hop, and whether it went in bytes all the way. What is
+        known of filters is as in `both`.
+        """
+        await self._know_filters(question)
+        router, data = self.behind, search_to_message(question).SerializeToString()
+        service = SearchService(
+            reads=router.reads, fused=router.fused, limits=router.limits, default_timeout_s=10.0, conversions=router.conversions
+        )
+        prepare()
+        before = self.lines.shortly
+        answer, shortly = await search_in_bytes(service, data, question.read.caller)
+        return answer, shortly and self.lines.shortly > before
 
     async def _know_filters(self, question: Search) -> None:
         self.forget_filters()
@@ -151,7 +174,7 @@ async def local_shards(
             collections=CollectionTable((collection,)),
             shards=ShardTable(entries.values()),
         )
-        view = LiveView(seen)
+        view, lines = LiveView(seen), LinesInMemory(host)
         yield LocalShards(
             collection=collection,
             benches=benches,
@@ -159,6 +182,8 @@ async def local_shards(
             view=view,
             router=_router(view, Workers(connect=lambda _: ShardByShard(host), local={HERE: host}), limits, metrics),
             general=_router(view, Workers(connect=lambda _: ShardByShard(host), local={HERE: ShardByShard(host)}), limits, None),
+            behind=_router(view, Workers(connect=lambda _: remote(lines)), limits, None),
+            lines=lines,
         )
 
 

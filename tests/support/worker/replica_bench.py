@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.filter import Filter
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, ShardId, Term, WorkerId
+from shoal.core.point_change import PointChange
 from shoal.core.points import PointColumns, PointId, id_array
-from shoal.core.shard_calls import QueryGroup, ShardDelete, ShardDeleteMatching, ShardSearch, ShardUpsert, WriteAck
+from shoal.core.shard_calls import QueryGroup, ShardDelete, ShardDeleteMatching, ShardSearch, ShardUpdate, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
 from shoal.core.topk import HitColumns
@@ -103,6 +104,12 @@ class Bench:
 
     async def delete(self, ids: Sequence[PointId]) -> WriteAck:
         return await self.replica.write(ShardDelete(shard=self.shard, request_id=self.next_id(), ids=id_array(ids)), 20.0)
+
+    async def update(
+        self, ids: Sequence[PointId], change: PointChange, filter: Filter | None = None, *, request_id: RequestId | None = None
+    ) -> WriteAck:
+        call = ShardUpdate(shard=self.shard, request_id=request_id or self.next_id(), ids=id_array(ids), change=change, filter=filter)
+        return await self.replica.write(call, 20.0)
 
     async def delete_matching(self, filter: Filter) -> WriteAck:
         call = ShardDeleteMatching(shard=self.shard, request_id=self.next_id(), filter=filter)

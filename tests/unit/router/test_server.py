@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from google.protobuf import descriptor_pool
 
-from shoal.router.server import SERVICES, public_calls, without_doors
+from shoal.router.server import SERVICES, public_calls
 from shoal.router.settings import RouterSettings
 from tests.twins.cluster import TwinCluster
 
@@ -13,8 +13,6 @@ def test_reflection_can_describe_every_public_service_and_no_internal_one() -> N
     assert not {"shoal.v1.Worker", "shoal.v1.Coordinator"} & set(SERVICES)
 
 
-def test_a_router_without_workers_of_its_process_reads_no_search_twice() -> None:
+def test_searches_have_a_short_way_in_every_router() -> None:
     calls = public_calls(TwinCluster().router, RouterSettings())
     assert [call.path for call in calls if call.at_once is not None] == ["/shoal.v1.Search/Search"]
-    plain = without_doors(calls)
-    assert [(call.path, call.handle, call.at_once) for call in plain] == [(call.path, call.handle, None) for call in calls]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoal.core.collection import Metric
@@ -83,6 +83,7 @@ def test_what_travels_alone(options: dict[str, Any]) -> None:
 
 
 @given(st.integers(1, 20_000), st.none() | st.floats(0, 10))
+@example(1, 5e-324)
 def test_a_common_call_takes_a_turn_at_most_and_has_few_hits(k: int, query_s: float | None) -> None:
     most = most_queries(k, query_s)
     assert 1 <= most <= MOST_QUERIES

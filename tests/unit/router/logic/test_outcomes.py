@@ -15,6 +15,7 @@ from shoal.core.errors import (
     ErrorDetails,
     Internal,
     InvalidArgument,
+    PreconditionFailed,
     ShoalError,
     Unavailable,
 )
@@ -105,7 +106,7 @@ def test_a_read_that_all_replicas_failed_may_pass_when_one_of_the_errors_may(kin
 
 def test_what_is_wrong_with_the_request_is_wrong_everywhere() -> None:
     elsewhere = {kind for kind in BY_STATUS.values() if may_be_answered_elsewhere(kind("x"))}
-    assert elsewhere == {Unavailable, DeadlineExceeded, DataLoss, Internal}
+    assert elsewhere == {Unavailable, DeadlineExceeded, DataLoss, Internal, PreconditionFailed}
 
 
 def test_an_error_is_named_once_and_keeps_its_details() -> None:

@@ -85,6 +85,9 @@ ASKED: dict[str, Callable[[Front, Filter], Coroutine[Any, Any, Any]]] = {
     "scroll": lambda front, filter: front.points.Scroll(
         points_pb2.ScrollRequest(collection="a", filter=filter_to_message(filter)), Context()
     ),
+    "update": lambda front, filter: front.points.Update(
+        points_pb2.UpdateRequest(collection="a", filter=filter_to_message(filter), change={"set_payload": b"{}"}), Context()
+    ),
     "delete": lambda front, filter: front.points.Delete(
         points_pb2.DeleteRequest(collection="a", filter=filter_to_message(filter)), Context()
     ),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from shoal.router.rpc.points_service import PointsService
 from shoal.router.rpc.search_service import SearchService
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.columns import ids_from_message, ids_to_message, vectors_from_message, vectors_to_message
+from shoal.wire.connect_json import message_from_json, message_to_json
 from tests.twins.cluster import TwinCluster
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -44,8 +46,15 @@ class Front:
         router = self.cluster.router
         timeouts = {"default_timeout_s": 10.0}
         conversions = router.conversions
-        self.search = SearchService(reads=router.reads, limits=router.limits, conversions=conversions, **timeouts)
-        self.points = PointsService(reads=router.reads, writes=router.writes, limits=router.limits, conversions=conversions, **timeouts)
+        self.search = SearchService(reads=router.reads, fused=router.fused, limits=router.limits, conversions=conversions, **timeouts)
+        self.points = PointsService(
+            reads=router.reads,
+            writes=router.writes,
+            updates=router.updates,
+            limits=router.limits,
+            conversions=conversions,
+            **timeouts,
+        )
         self.collections = CollectionsService(administration=router.administration, optimize_timeout_s=100.0, **timeouts)
         self.whole = ClusterService(overview=router.overview, **timeouts)
 
@@ -100,6 +109,48 @@ def test_missing_shards_are_flagged() -> None:
     assert list(response.missing_shards) == ["a/1"]
 
 
+def texts(*queries: str) -> search_pb2.SearchLeg:
+    return search_pb2.SearchLeg(texts=search_pb2.TextQueries(queries=[{"text": text} for text in queries]))
+
+
+def fused_front() -> Front:
+    """Return services whose collection has a text field."""
+    front = Front()
+    front.cluster.add("t", text=("body",))
+    words = tuple(f'{{"body":"word{at} all"}}' for at in range(len(IDS)))
+    run(front.points.Upsert, points_pb2.UpsertRequest(collection="t", points=batch(payloads=words)))
+    return front
+
+
+def test_a_search_of_several_legs_answers_by_the_same_call() -> None:
+    legs = [search_pb2.SearchLeg(vectors=vectors_to_message(VECTORS[:2])), texts("word2", "word4 all")]
+    request = search_request(collection="t", legs=legs, candidates=6, with_payload=True, explain=True, highlight=True)
+    response = run(fused_front().search.Search, request)
+    assert list(response.hits.counts) == [2, 2]
+    assert ids_from_message(response.hits.ids).tolist()[:2] == [3, 5]
+    assert [leg.name for leg in response.fused.legs] == ["dense", "text"]
+    assert list(response.fused.complete) == [True, True]
+    assert response.hits.payloads[0] == '{"body":"word2 all"}'
+    assert [(each.field, list(each.begins), list(each.ends)) for each in response.fused.highlights[0].fields] == [("body", [0], [5])]
+    assert response.fused.explain.hits[0].words[0].word == "word2"
+    assert response.explain
+
+
+def test_a_search_by_text_comes_and_goes_in_json() -> None:
+    asked = b'{"collection": "t", "k": 1, "legs": [{"texts": {"queries": [{"text": "word3"}]}}], "withPayload": true}'
+    answer = json.loads(message_to_json(run(fused_front().search.Search, message_from_json(search_pb2.SearchRequest, asked))))
+    assert answer["hits"]["ids"] == {"strings": ["1"]}
+    assert answer["hits"]["payloads"] == ['{"body":"word3 all"}']
+    assert answer["fused"]["legs"][0]["ranks"] == [1]
+    assert answer["fused"]["legs"][0]["scores"][0] == pytest.approx(answer["hits"]["scores"][0])
+
+
+def test_a_search_of_several_legs_is_never_answered_as_one_by_vectors() -> None:
+    legs = [search_pb2.SearchLeg(vectors=vectors_to_message(VECTORS[:1])), texts("word2")]
+    for request in (search_request(legs=legs), search_request(offset=1), search_request(legs=[texts("a")])):
+        assert Front().search.search_at_once(request.SerializeToString(), Context()) is None
+
+
 LABEL = {"filter": {"field": {"path": ["a"], "in": {"values": [{"integer": 1}]}}}}
 """Matches only point 5."""
 
@@ -124,6 +175,15 @@ LABEL = {"filter": {"field": {"path": ["a"], "in": {"values": [{"integer": 1}]}}
         ({"legs": []}, "legs"),
         ({"legs": [{"vectors": {"dim": 4}}] * 2}, "legs"),
         ({"legs": [{"field": "title", "vectors": {"dim": 4}}]}, "field"),
+        ({"legs": [{"field": "title", "vectors": {"dim": 4}}], "offset": 1}, "field"),
+        ({"legs": [texts("a", "b")]}, "fields"),
+        ({"legs": [texts("a", "b"), texts("a", "b")]}, "legs"),
+        ({"candidates": 1}, "k"),
+        ({"offset": 99}, "offset"),
+        ({"diversity": float("nan")}, "diversity"),
+        ({"radius": 1.0, "offset": 1}, "radius"),
+        ({"group_by": {"path": "a..b"}}, "group_by"),
+        ({"highlight": True}, "highlight"),
         ({"consistency": 9}, "consistency"),
     ],
 )
@@ -218,6 +278,21 @@ def test_a_delete_names_either_ids_or_a_filter_that_says_something(parts: dict[s
     with pytest.raises(InvalidArgument, match=text):
         run(front.points.Delete, points_pb2.DeleteRequest(collection="a", **parts))
     assert len(front.cluster.points()) == 6
+
+
+def test_an_update_comes_as_json_and_says_where_it_is_written() -> None:
+    front = loaded()
+    ids, change = b'{"integers": [5, 99], "strings": ["x"], "stringPositions": [2]}', b'{"setPayload": "{\\"b\\":2}"}'
+    text = b'{"collection": "a", "ids": %b, "change": %b}' % (ids, change)
+    response = run(front.points.Update, message_from_json(points_pb2.UpdateRequest, text))
+    assert (response.updated, {each.seq for each in response.written}) == (2, {3})
+    payloads = {key: payload for key, (_, payload) in front.cluster.points().items()}
+    assert (payloads[5], payloads["x"]) == (b'{"a":1,"b":2}', b'{"b":2}')
+    paths = {"delete_payload": {"paths": [{"keys": ["a"]}]}}
+    assert run(front.points.Update, points_pb2.UpdateRequest(collection="a", change=paths, **LABEL)).updated == 1
+    assert front.cluster.points()[5][1] == b'{"b":2}'
+    with pytest.raises(InvalidArgument, match="an update needs one of"):
+        run(front.points.Update, points_pb2.UpdateRequest(collection="a", **LABEL))
 
 
 def test_an_answer_larger_than_a_message_is_refused() -> None:

@@ -1,5 +1,5 @@
-"""One call for all shards answers as a search of each shard and a merge do, bit for bit: over real replicas with any
-history of writes, builds and deaths."""
+"""One call for all shards answers as a search of each shard and a merge do, bit for bit, and so does a search in bytes
+over a hop: over real replicas with any history of writes, builds and deaths."""
 
 from __future__ import annotations
 
@@ -139,6 +139,7 @@ def test_one_query_in_sealed_indexes_is_answered_as_shard_by_shard(metric: Metri
                 question = question_of(asked, random, metric, written.tokens)
                 express, general = await shards.both(question, lambda: measured_as_good(shards))
                 assert same(express, general), question
+                assert await shards.over_hop(question, lambda: measured_as_good(shards)) == (bytes_of(general), True), question
                 hits += len(express.hits)
             assert hits == 2 * 5 * (1 + 3 + 10)
 
@@ -154,10 +155,11 @@ async def _compared(history: History, asked: list[dict[str, Any]], folder: Path)
         for step in history.steps:
             await written.change(step)
             for each in asked:
-                express, general = await shards.both(
-                    question_of(each, random, history.metric, written.tokens), lambda: measured_as_good(shards)
-                )
+                question = question_of(each, random, history.metric, written.tokens)
+                express, general = await shards.both(question, lambda: measured_as_good(shards))
                 assert same(express, general), each
+                over_hop, _ = await shards.over_hop(question, lambda: measured_as_good(shards))
+                assert over_hop == bytes_of(general), each
 
 
 class Written:
@@ -240,4 +242,9 @@ def measured_as_good(shards: LocalShards) -> None:
 
 
 def same(one: Found, other: Found) -> bool:
-    return found_to_message(one).SerializeToString() == found_to_message(other).SerializeToString()
+    return bytes_of(one) == bytes_of(other)
+
+
+def bytes_of(found: Found) -> bytes:
+    written: bytes = found_to_message(found).SerializeToString()
+    return written

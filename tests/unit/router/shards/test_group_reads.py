@@ -1,6 +1,4 @@
-"""Searches with one call a worker, in virtual time: who is asked for which shards, and what becomes of workers that are
-slow, fail, fail in part, or die.
-"""
+"""Searches with one call a worker, in virtual time: who is asked for which shards, and what becomes of failures."""
 
 from __future__ import annotations
 
@@ -15,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, InvalidArgument, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    ErrorDetails,
+    InvalidArgument,
+    PreconditionFailed,
+    ResourceExhausted,
+    ShoalError,
+    Unavailable,
+)
 from shoal.core.ids import CollectionId, ShardId, WorkerId
 from shoal.core.points import PointColumns, id_array
 from shoal.core.replies import Found
@@ -175,7 +182,7 @@ def test_primaries_are_asked_for_their_shards() -> None:
     assert within(work)[1].asked() == [[], [[0, 1, 2, 3, 4]], [[5]]]
 
 
-@pytest.mark.parametrize("error", [REFUSED, DataLoss("crc"), DeadlineExceeded("late")])
+@pytest.mark.parametrize("error", [REFUSED, DataLoss("crc"), DeadlineExceeded("late"), PreconditionFailed("1 of 3")])
 def test_a_call_that_fails_is_regrouped_at_once(error: ShoalError) -> None:
     async def work(searched: Searched) -> None:
         searched.workers[0].before = [error]

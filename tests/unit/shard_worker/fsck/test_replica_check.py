@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from shoal.core.collection import Metric
+from shoal.core.filter import Exists
 from shoal.core.ids import Seq
 from shoal.core.index_spec import index_from_input
+from shoal.core.point_change import PointUpdate, SetPayload, UpdateVectors
+from shoal.core.points import id_array
 from shoal.shard_worker.fsck.finding import Severity, Verdict
+from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.storage.checksum import values_crc
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
+from shoal.wire.records import update_body
 from tests.support.worker.engine_driver import Driven
 from tests.support.worker.replica_bench import SPEC
 from tests.support.worker.replica_on_disk import change, checked, flip, forge, found_in, make_worker
@@ -118,6 +123,30 @@ def test_a_flipped_bit_in_the_log_names_file_offset_and_seq(path):
     assert log.name in finding.meaning
     assert "at offset" in finding.meaning
     assert "seq" in finding.meaning
+
+
+def test_updates_in_the_log_are_read_and_one_that_cannot_be_applied_is_damage(path):
+    driven = Driven(path)
+    driven.update([1, 2], SetPayload(b'{"n":7}'), Exists(("n",)))
+    driven.update([1], UpdateVectors(np.zeros((1, 4), dtype=np.float32)))
+    driven.close()
+    assert checked(path).findings == ()
+    driven = Driven(path)
+    bodies = [b"no update", update_body(PointUpdate(ids=id_array([1]), change=UpdateVectors(np.zeros((1, 3), dtype=np.float32))))]
+    driven.engine.append([driven._record(RecordKind.UPDATE, bodies[0])])
+    driven.engine.append([replace(driven._record(RecordKind.UPDATE, bodies[1]), seq=Seq(driven.seq + 2))])
+    driven.engine._log.close()
+    found = [finding.meaning for finding in found_in(checked(path), "log")]
+    assert [any(what in meaning for meaning in found) for what in ("InvalidArgument", "dimension 3, the collection has 4")] == [True, True]
+
+
+def test_a_log_of_a_newer_version_is_left_alone(path):
+    driven = Driven(path)
+    driven.engine.append([replace(driven._record(RecordKind.NOOP, b""), kind=99)])
+    driven.engine._log.close()
+    (finding,) = found_in(checked(path), "log")
+    assert finding.severity is not Severity.DAMAGE
+    assert "which this version of Shoal does not know" in finding.meaning
 
 
 def test_a_missing_log_file_is_damage(path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from shoal.core.point_change import SetPayload
 from shoal.shard_worker.fsck.finding import Severity
 from shoal.shard_worker.fsck.shard_check import compare_replicas
 from tests.support.worker.engine_driver import Driven
@@ -41,13 +42,14 @@ def compare(*paths):
 
 
 def write_more(path, *, filling=0):
-    """Add, replace and delete points, the last by id and by row. Then make `filling` more writes and, if there are any,
-    builds and trims.
+    """Add, replace, delete and change points, deletes by id and by row. Then make `filling` more writes and, if there
+    are any, builds and trims.
     """
     driven = Driven(path)
     driven.upsert([0, 100], [[1.0] * 4, [2.0] * 4], [None, b'{"n":9}'])
     driven.delete([4, "a", "never there"])
     driven.delete_rows([5], [6])
+    driven.update([6, "never there"], SetPayload(b'{"n":7}'))
     for number in range(filling):
         driven.upsert([200], [[float(number)] * 4], [b"{}"])
     if filling:
@@ -84,7 +86,7 @@ def test_one_that_is_behind_is_compared_in_what_was_not_written_since(replicas):
     write_more(replicas[0])
     lines, findings = compare(*replicas)
     assert lines[1] == (
-        "c (applied 7) and a (applied 10) agree in 14 points; 5 were written or removed after record 7 and are not compared"
+        "c (applied 7) and a (applied 11) agree in 13 points; 6 were written or removed after record 7 and are not compared"
     )
     assert findings == []
 
@@ -93,7 +95,7 @@ def test_where_the_log_was_trimmed_what_only_the_one_behind_has_is_said_to_be_un
     write_more(replicas[0], filling=30)
     assert checked(replicas[0]).figures.log_first > APPLIED + 1
     lines, findings = compare(*replicas[:2])
-    assert "agree in 14 points; 3 were written or removed after record 7" in lines[0]
+    assert "agree in 13 points; 4 were written or removed after record 7" in lines[0]
     assert "3 that only b has were removed since or are lost; it is unknown which" in lines[0]
     assert findings == []
 
@@ -105,7 +107,7 @@ def test_a_point_that_differs_is_found(replicas, behind):
         write_more(replicas[0])
     forge(replicas[1], 20, payload=b'{"n":99}')
     lines, (finding,) = compare(*replicas[:2])
-    assert f"differ in 1 of {14 if behind else 18} points" in lines[0]
+    assert f"differ in 1 of {13 if behind else 18} points" in lines[0]
     assert (finding.severity, finding.position) == (Severity.DAMAGE, "shard collection/0")
     assert (
         f"({replicas[1 if behind else 0]}) in 1 points: id 'c': record 5 wrote it in both, but vector or payload differ" in finding.meaning

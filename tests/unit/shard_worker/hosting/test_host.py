@@ -24,5 +24,5 @@ def test_a_replica_that_leads_serves(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("role", [each for each in ReplicaRole if each is not ReplicaRole.PRIMARY])
 def test_others_do_not(role: ReplicaRole) -> None:
-    replica: Any = SimpleNamespace(role=role, failure=None, status=None)
+    replica: Any = SimpleNamespace(failure=None, status=SimpleNamespace(role=role))
     assert asyncio.run(Host(open={ShardId(CollectionId("c"), 0): replica}).status(1.0)).serving == frozenset()

@@ -136,13 +136,17 @@ def test_threads_and_files_do_not_grow_with_the_replicas(tmp_path, monkeypatch):
 def test_replicas_are_opened_a_few_at_a_time(tmp_path, monkeypatch):
     """Else all would be ready as late as the last."""
     monkeypatch.setattr(folders, "OPENINGS_AT_ONCE", 2)
-    lock, begun, most, engine_of = threading.Lock(), 0, 0, folders._engine_of
+    lock, two, begun, most, engine_of = threading.Lock(), threading.Event(), 0, 0, folders._engine_of
 
     def counted(*given):
         nonlocal begun, most
         with lock:
             begun += 1
             most = max(most, begun)
+            if begun == 2:
+                two.set()
+        # The first waits for another one beside it, however fast openings are.
+        assert two.wait(20.0)
         try:
             return engine_of(*given)
         finally:

@@ -10,10 +10,35 @@ import pytest
 from shoal.core.collection import Metric
 from shoal.core.points import IdArray, id_array
 from shoal.core.sizing import growing_row_bytes, size_of
+from shoal.core.text_fields import text_fields_from_input
 from shoal.shard_worker.index.replica_index import ReplicaIndex
+from shoal.shard_worker.logic.memory_ledger import INDEXED_TEXT_COPIES
 from shoal.shard_worker.logic.segments.segment_plan import plan_build
+from shoal.shard_worker.text.field_texts import texts_of
 
 ROWS, DIM, TOLERANCE = 6_000, 32, 0.2
+
+
+def test_rows_with_texts_that_are_not_sealed_hold_what_was_told() -> None:
+    """The words are drawn as those of a language: few of them often."""
+    rng = np.random.default_rng(7)
+    words = [f"w{number:x}{'aeiou'[number % 5]}" for number in range(20_000)]
+    texts = [" ".join(words[min(int(at), 19_999)] for at in rng.pareto(0.8, 60)) for _ in range(2_000)]
+    payloads = [json.dumps({"body": text}).encode() for text in texts]
+    made, bare = (
+        ReplicaIndex(dim=DIM, metric=Metric.L2, index="flat", growing_rows=2_001, texts=fields)
+        for fields in (texts_of(text_fields_from_input({"body": "auto"})), None)
+    )
+    numbers, vectors = np.arange(1, 2_001), np.zeros((2_000, DIM), dtype=np.float32)
+    for index in (made, bare):
+        for start in range(0, 2_000, 500):
+            rows = numbers[start : start + 500]
+            index.apply(1 + start, np.empty(0, dtype=np.int64), rows, rows, vectors[:500], payloads[start : start + 500])
+    held = made.stats().memory_bytes - bare.stats().memory_bytes
+    text_bytes = sum(map(len, texts)) / len(texts)
+    told = [size_of(points=2_000, dim=DIM, text_bytes=size, growing_rows=2_000).replica.growing for size in (0, text_bytes)]
+    assert 0.5 * (told[1] - told[0]) <= held <= 1.2 * (told[1] - told[0])
+    assert held <= INDEXED_TEXT_COPIES * sum(map(len, payloads))
 
 
 def filled(index: str, *, strings: bool = False, rows: int = ROWS) -> ReplicaIndex:

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.sizing import FIRST_ROWS
+from shoal.core.sizing import FIRST_ROWS, text_build_bytes
 from shoal.shard_worker.logic.memory_ledger import (
+    CUT_TEXT_COPIES,
+    INDEXED_TEXT_COPIES,
     LINK_BYTES,
     MESSAGE_COPIES,
+    MOST_CUT_TEXT_BYTES,
     TEXT_COPIES,
     GrowingSize,
     MemoryLedger,
@@ -75,6 +78,18 @@ def test_the_need_of_writes_is_arrays_messages_and_texts() -> None:
     grown = growth_rows(GROWING, 200) * 10
     assert grown > 0
     assert write_need(COST, Pending(points=200, message_bytes=800)) == grown + MESSAGE_COPIES * 800
+
+
+@given(st.integers(0, 10_000_000))
+def test_text_fields_need_their_index_and_words_that_are_being_cut(texts: int) -> None:
+    indexing = replace(COST, growing=replace(GROWING, has_texts=True))
+    pending = Pending(points=100, message_bytes=400 + texts)
+    more = INDEXED_TEXT_COPIES * texts + min(MOST_CUT_TEXT_BYTES, CUT_TEXT_COPIES * texts)
+    assert write_need(indexing, pending) == write_need(COST, pending) + more
+    need, build = write_need(indexing, pending), 100 * (2 * GROWING.row_bytes + LINK_BYTES) + TEXT_COPIES * texts
+    kept = build + text_build_bytes(INDEXED_TEXT_COPIES * texts)
+    assert write_refusal(MemoryLedger(budget=need + kept), indexing, Pending(), 100, 400 + texts) is None
+    assert write_refusal(MemoryLedger(budget=need + kept - 1), indexing, Pending(), 100, 400 + texts) is not None
 
 
 def test_writes_to_a_replica_at_rest_need_its_open_files_once() -> None:

@@ -176,6 +176,20 @@ def test_a_member_serves_reads_once_it_has_what_was_committed_when_it_heard_a_pr
     assert not learner.serves_reads
 
 
+def test_a_member_serves_no_reads_by_what_a_primary_knew_as_committed_before_its_term():
+    machine = follower(1, 1, known=2, applied=1)
+    machine.handle(config())
+    # Record 2 may be acknowledged. A primary whose store is as old as this one does not know that before its no-op is
+    # committed.
+    machine.handle(asked(2, (1, 2), record(2, 3), commit=1))
+    machine.handle(durable(2, 3))
+    assert not machine.serves_reads
+    machine.handle(asked(2, (2, 3), commit=3, ticket=2))
+    assert not machine.serves_reads
+    machine.handle(RecordsApplied(through=Seq(3), affected=(1, 0)))
+    assert machine.serves_reads
+
+
 def test_a_member_that_has_everything_serves_reads_from_the_first_heartbeat_on():
     machine = follower(1, applied=1)
     machine.handle(config())

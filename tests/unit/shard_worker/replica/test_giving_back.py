@@ -17,6 +17,7 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.shard_calls import Consistency, QueryGroup, ReadTerms, ShardCount, ShardSearch, ShardTune
 from shoal.core.sizing import replica_files
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.replica import engine as engine_module
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.resources.memory import unbounded_memory
 from shoal.shard_worker.resources.open_stores import OpenStores
@@ -85,12 +86,62 @@ def test_the_arrays_of_a_closed_index_go_although_somebody_still_holds_the_repli
             await bench.upsert(range(3_000), vectors(3_000))
             await bench.search(vectors(1), 3, filter=filter_from_input({"$id": {"$ne": 5}}, DEFAULT_LIMITS))
             replica, parts = bench.replica, parts_of(bench)
-        assert [name for name in alive(parts) if name.startswith(("segment", "vectors", "growing"))] == []
+            parts["sample of queries"] = weakref.ref(replica._tuner._queries._everything._queries)
+        assert [name for name in alive(parts) if name.startswith(("segment", "vectors", "growing", "sample"))] == []
         assert bench.settings.hot_filters.memory_bytes == 0
         assert replica.stats_now().memory_bytes < 1_000_000
 
     with no_collector():
         asyncio.run(run())
+
+
+@pytest.mark.parametrize("rows", [0, 10])
+def test_only_a_replica_with_rows_searches_the_heaps_for_free_memory(tmp_path, monkeypatch, rows):
+    asked = []
+    monkeypatch.setattr(engine_module, "give_back_free_memory", lambda: asked.append(rows))
+
+    async def run() -> None:
+        for term in (1, 2):
+            async with opened(tmp_path, term=term) as bench:
+                if rows and term == 1:
+                    await bench.upsert(range(rows), vectors(rows))
+
+    asyncio.run(run())
+    # At the first closing, the second opening and the second closing.
+    assert len(asked) == (3 if rows else 0)
+
+
+def test_a_build_that_waits_for_its_thread_keeps_nothing_of_a_replica_that_closes(tmp_path):
+    closed, left = threading.Event(), ["not looked at"]
+
+    async def run() -> None:
+        async with opened(tmp_path, term=1) as bench:
+            build, close, asked, parts = bench.pools.build, bench.engine.close, asyncio.Event(), {}
+
+            def busy() -> None:
+                assert closed.wait(60)
+                left[:] = [name for name in alive(parts) if name.startswith(("segment", "vectors"))]
+
+            async def asked_for(work, withdrawn):
+                asked.set()
+                return await build(work, withdrawn)
+
+            def close_and_tell() -> None:
+                close()
+                closed.set()
+
+            before = asyncio.create_task(build(busy, asyncio.Event()))
+            await asyncio.sleep(0)
+            bench.pools.build, bench.engine.close = asked_for, close_and_tell
+            await bench.upsert(range(3_000), vectors(3_000))
+            await asked.wait()
+            parts |= parts_of(bench)
+            assert len(parts) >= 12
+        await before
+
+    with no_collector():
+        asyncio.run(run())
+    assert left == []
 
 
 def test_a_replica_opens_as_many_files_as_is_told_and_closes_them(tmp_path):

@@ -3,32 +3,54 @@ happen at every fault point.
 
 A crash copies the folder as it is at the fault point and opens the copy. The objects that were open are left behind.
 After a crash, the operation under way has happened as a whole or not at all; everything else is as in the dictionary.
+So are texts: hits and scores of every search are those of brute force over the dictionary, or, while a text field is
+still being indexed, the search is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shoal.core.errors import ShoalError
+from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.filter import In
+from shoal.core.point_change import DeletePayload, ReplacePayload, SetPayload, UpdateVectors
 from shoal.core.points import id_order
+from shoal.core.text_fields import text_fields_from_input
+from shoal.core.text_query import TextAsk
 from shoal.runtime.fault_points import SimulatedCrash, armed
 from shoal.shard_worker.fsck.finding import Verdict
 from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import Target
+from shoal.shard_worker.text.field_texts import texts_of
 from tests.support.worker.engine_driver import Driven
 from tests.support.worker.engine_reading import count, matching, nearest, stored
+from tests.support.worker.replica_bench import SPEC
+from tests.support.worker.replica_texts import PointsWithTexts, found_texts
+from tests.twins.point_changes import payload_after
 
 IDS = st.one_of(st.integers(-2, 12), st.sampled_from(["1", "a", "é"]))
-POINT = st.tuples(st.lists(st.integers(-3, 3), min_size=4, max_size=4), st.none() | st.fixed_dictionaries({"class": st.integers(0, 2)}))
+WORDS = st.lists(st.sampled_from(["red", "green", "blue", "红色"]), max_size=4).map(" ".join)
+PAYLOAD = st.fixed_dictionaries({"class": st.integers(0, 2)}, optional={"note": WORDS | st.lists(WORDS, max_size=2), "of": WORDS})
+VECTOR = st.lists(st.integers(-3, 3), min_size=4, max_size=4)
+POINT = st.tuples(VECTOR, st.none() | PAYLOAD)
+TEXT = st.sampled_from([{}, {"note": "auto"}, {"note": "words", "of": "auto"}, {"note": "auto", "of": "cjk"}]).map(text_fields_from_input)
 POINTS = st.dictionaries(IDS, POINT, min_size=1, max_size=6)
+CHANGE = st.one_of(
+    PAYLOAD.map(lambda payload: SetPayload(json.dumps(payload).encode())),
+    WORDS.map(lambda words: SetPayload(json.dumps({"note": words}).encode())),
+    PAYLOAD.map(lambda payload: ReplacePayload(json.dumps(payload).encode())),
+    st.sampled_from([DeletePayload((("note",), ("of", "x"))), DeletePayload((("class",),))]),
+)
+MUST = st.none() | st.sampled_from(["red", "green"])
 FAULT = st.none() | st.integers(1, 25)
 """Number of the fault point at which an operation crashes. Many operations reach fewer fault points and do
 not crash.
@@ -45,13 +67,31 @@ class ReplicaModel(RuleBasedStateMachine):
         self.root = self.folder_factory.mktemp("replica")
         self.lives = itertools.count()
         self.points = {}
-        self.driven = Driven(self._next_path())
+        self.spec = dataclasses.replace(SPEC, text=text_fields_from_input({"note": "auto"}))
+        self.driven = Driven(self._next_path(), self.spec)
 
     @rule(points=POINTS, fault=FAULT)
     def upsert(self, points, fault):
         vectors = [vector for vector, _ in points.values()]
         payloads = [None if payload is None else json.dumps(payload).encode() for _, payload in points.values()]
         self._do(lambda: self.driven.upsert(list(points), vectors, payloads), {**self.points, **points}, fault)
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=6, unique=True), wanted=st.none() | st.integers(0, 2), change=CHANGE, fault=FAULT)
+    def update(self, ids, wanted, change, fault):
+        """Change the points that exist, and only those of a class if one is wanted."""
+        changed = [each for each in ids if each in self.points and (wanted is None or each in self._of_class(wanted))]
+        after = {each: (self.points[each][0], json.loads(payload_after(self._payload(each), change))) for each in changed}
+        filter = None if wanted is None else In(("class",), (wanted,))
+        self._do(lambda: self.driven.update(ids, change, filter), {**self.points, **after}, fault)
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=6, unique=True), vector=VECTOR, wanted=st.none() | st.integers(0, 2), fault=FAULT)
+    def update_vectors(self, ids, vector, wanted, fault):
+        vectors = {each: [*vector[:-1], at] for at, each in enumerate(ids)}
+        changed = [each for each in ids if each in self.points and (wanted is None or each in self._of_class(wanted))]
+        after = {each: (vectors[each], self.points[each][1]) for each in changed}
+        filter = None if wanted is None else In(("class",), (wanted,))
+        change = UpdateVectors(np.array(list(vectors.values()), dtype=np.float32))
+        self._do(lambda: self.driven.update(ids, change, filter), {**self.points, **after}, fault)
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=6, unique=True), fault=FAULT)
     def delete(self, ids, fault):
@@ -94,9 +134,40 @@ class ReplicaModel(RuleBasedStateMachine):
     def restart(self, fault):
         def again():
             self.driven.close()
-            self.driven = Driven(self.driven.path)
+            self.driven = Driven(self.driven.path, self.spec)
 
         self._do(again, self.points, fault)
+
+    @rule(text=TEXT)
+    def alter_text_fields(self, text):
+        self.spec = dataclasses.replace(self.spec, text=text)
+        self.driven.engine.texts.choose(texts_of(text))
+
+    @rule(fault=FAULT)
+    def make_texts(self, fault):
+        self._do(self.driven.make_texts, self.points, fault)
+
+    @rule(
+        text=WORDS.filter(bool),
+        must=st.none() | st.sampled_from(["red", "green"]),
+        k=st.integers(1, 8),
+        wanted=st.none() | st.integers(0, 2),
+    )
+    def search_texts(self, text, must, k, wanted):
+        ask = TextAsk(text=text, must=() if must is None else (must,))
+        view = self.driven.engine.reading.view()
+        assert (() if view.texts is None else view.texts.names) == tuple(each.name for each in self.spec.text)
+        if not self.spec.text:
+            return
+        filter, allowed = (None, None) if wanted is None else (In(("class",), (wanted,)), set(self._of_class(wanted)))
+        ready, parts = view.texts_ready(view.texts.names)
+        if ready < parts:
+            with pytest.raises(PreconditionFailed, match=f"{ready} of {parts}"):
+                found_texts(self.driven.engine, ask, k, filter)
+            assert self.driven.engine.texts.lacking() or self.driven.engine.next_build(everything=False) is not None
+            return
+        payloads = {each: payload for each, (_, payload) in self.points.items()}
+        assert found_texts(self.driven.engine, ask, k, filter) == PointsWithTexts(self.spec.text, payloads).search(ask, k, allowed)
 
     @rule()
     def crash(self):
@@ -142,7 +213,7 @@ class ReplicaModel(RuleBasedStateMachine):
         abandoned = self.driven
         report = check_replica(Target(replica=path, worker=None), None, lambda text: None)
         assert report.verdict is Verdict.CLEAN, report.findings
-        self.driven = Driven(path)
+        self.driven = Driven(path, self.spec)
         with contextlib.suppress(ShoalError, SimulatedCrash):
             abandoned.close()
         found = stored(self.driven)
@@ -161,8 +232,12 @@ class ReplicaModel(RuleBasedStateMachine):
     def _without(self, ids):
         return {each: kept for each, kept in self.points.items() if each not in ids}
 
+    def _payload(self, point_id):
+        payload = self.points[point_id][1]
+        return None if payload is None else json.dumps(payload).encode()
+
     def _of_class(self, wanted):
-        return sorted((each for each, (_, payload) in self.points.items() if payload == {"class": wanted}), key=id_order)
+        return sorted((each for each, (_, payload) in self.points.items() if (payload or {}).get("class") == wanted), key=id_order)
 
     def teardown(self):
         if hasattr(self, "driven"):

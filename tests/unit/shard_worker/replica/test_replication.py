@@ -389,8 +389,8 @@ def test_a_delete_by_filter_is_refused_when_another_term_begins_while_it_looks_f
             found, goes_on = threading.Event(), threading.Event()
             matching = ReplicaReading.matching
 
-            def match_slowly(*asked):
-                matched = matching(*asked)
+            def match_slowly(*asked, **options):
+                matched = matching(*asked, **options)
                 found.set()
                 assert goes_on.wait(20.0)
                 return matched

@@ -21,8 +21,8 @@ def looks_often(monkeypatch):
 class Stores:
     """Open stores with files that are only counted. most_open: most files that were ever open at once."""
 
-    def __init__(self, most: int, *, idle_s: float = 60.0, pressed: bool = False) -> None:
-        self.stores = OpenStores(most=most, idle_s=idle_s, pressed=lambda: pressed)
+    def __init__(self, most: int, *, idle_s: float = 60.0, pressed: bool = False, most_fresh: int = 1_000) -> None:
+        self.stores = OpenStores(most=most, idle_s=idle_s, pressed=lambda: pressed, most_fresh=most_fresh)
         self.open: set[StoreUse] = set()
         self.used: dict[StoreUse, int] = {}
         self.stuck: set[StoreUse] = set()
@@ -231,5 +231,64 @@ def test_whatever_is_used_when_never_more_are_open_than_allowed_and_all_are_serv
         assert world.most_open <= world.stores._most
         running.cancel()
         await world.stores.close()
+
+    run(scene)
+
+
+def test_of_stores_opened_one_after_the_other_only_so_many_stay_open_and_each_rests_once_for_that():
+    async def scene() -> None:
+        world = Stores(100, most_fresh=3)
+        uses = [world.add() for _ in range(10)]
+        for each in uses:
+            await world.use(each)
+        assert world.most_open == 3
+        assert world.rests == uses[:7]
+        for _ in range(2):
+            for each in uses:
+                await world.use(each)
+        assert world.rests == uses[:7], "those that were closed once stay open"
+        assert world.open == set(uses)
+
+    run(scene)
+
+
+def test_a_fresh_store_that_waits_for_others_holds_up_no_store_that_was_closed_before(monkeypatch):
+    monkeypatch.setattr(open_stores, "LOOK_S", 60.0)
+
+    async def scene() -> None:
+        world = Stores(100, most_fresh=2)
+        known, first, second, waiting = (world.add() for _ in range(4))
+        await world.use(known)
+        async with first, second:
+            assert world.rests == [known]
+            opening = asyncio.create_task(world.use(waiting))
+            await asyncio.sleep(0)
+            await world.use(known)
+            assert not waiting.is_open
+        await opening
+        assert world.rests in ([known, first], [known, second])
+
+    run(scene)
+
+
+def test_a_fresh_store_does_not_wait_for_long_for_stores_in_use():
+    async def scene() -> None:
+        world = Stores(100, most_fresh=2)
+        first, second, third = (world.add() for _ in range(3))
+        async with first, second:
+            await world.use(third)
+            assert world.rests == []
+
+    run(scene)
+
+
+def test_stores_that_cannot_be_closed_hold_up_no_fresh_store():
+    async def scene() -> None:
+        world = Stores(100, most_fresh=2)
+        uses = [world.add() for _ in range(6)]
+        world.stuck = set(uses)
+        for each in uses:
+            await world.use(each)
+        assert world.open == set(uses)
 
     run(scene)

@@ -47,7 +47,9 @@ class Shoal:
 
 
 @pytest.fixture
-def shoal(monkeypatch) -> Shoal:
+def shoal(monkeypatch, tmp_path_factory) -> Shoal:
+    monkeypatch.delenv("SHOAL_PROFILE", raising=False)
+    monkeypatch.setenv("SHOAL_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
     monkeypatch.delenv("SHOAL_ADDRESS", raising=False)
     monkeypatch.delenv("SHOAL_TRANSPORT", raising=False)
     monkeypatch.setattr(collection, "_TELL_EVERY_S", 60.0)

@@ -37,10 +37,18 @@ def leaves(command, path):
 COMMANDS = leaves(typer.main.get_command(app), "shoal")
 
 
+PROFILE_VERBS = ("list", "set", "remove", "show")
+
+
 def test_the_tree_is_whole():
-    verbs = ["up", "status", "import", "search", "get", "count", "scroll", "delete", "size", "fsck", "audit", "shard recover"]
-    nouns = ["create", "list", "show", "alter", "optimize", "drop", "tune", "recall"]
-    assert set(COMMANDS) == {*(f"shoal {verb}" for verb in verbs), *(f"shoal collection {noun}" for noun in nouns)}
+    verbs = ["up", "status", "import", "export", "search", "get", "count", "scroll", "delete", "size", "fsck", "audit", "shard recover"]
+    verbs += ["set-payload", "replace-payload", "delete-payload"]
+    nouns = ["create", "list", "show", "alter", "optimize", "drop", "tune", "recall", "fit"]
+    assert set(COMMANDS) == {
+        *(f"shoal {verb}" for verb in verbs),
+        *(f"shoal collection {noun}" for noun in nouns),
+        *(f"shoal profile {verb}" for verb in PROFILE_VERBS),
+    }
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -85,7 +93,7 @@ def test_an_unknown_transport_is_refused_with_those_that_are_known():
     ("words", "said"),
     [
         (["bogus"], "no such command 'bogus'"),
-        ([], "missing command"),
+        (["collection"], "missing command"),
         (["collection", "create", "c"], "dim"),
         (["search"], "name"),
         (["status", "--nope"], "--nope"),
@@ -103,6 +111,9 @@ def test_wrong_usage_is_one_line_and_exit_code_2(shoal, words, said):
 
 def test_help_and_version(shoal):
     assert re.fullmatch(r"shoal \d+\.\d+\.\d+\n", shoal("--version").out)
+    bare = shoal()
+    assert (bare.code, bare.out, bare.err) == (0, shoal("--help").out, "")
+    assert "shoal [OPTIONS] COMMAND" in bare.out
     shown = shoal("import", "--help")
     assert shown.code == 0
     assert "--vector" in shown.out
@@ -206,6 +217,7 @@ def test_every_error_has_something_to_do_next():
     for kind in BY_STATUS.values():
         assert next_step(kind("x"))
     assert "report" in next_step(Internal("x"))
+    assert "`shoal collection show`" in next_step(PreconditionFailed("0 of 1 segments are ready", ErrorDetails(field="fields")))
     assert next_step(NotInstalled("x")) == "then try again"
     assert "`shoal up`" in next_step(NotConnected("nothing listens there"))
     assert "--address" in next_step(Unavailable("no router answers"))
@@ -287,3 +299,39 @@ def test_tables_on_a_terminal_are_drawn_by_rich(capsys, monkeypatch):
 
 def test_sizes_are_readable():
     assert [output.size(number) for number in (0, 1023, 1024, 5 * 1024**3, 2**50)] == ["0 B", "1023 B", "1.0 KiB", "5.0 GiB", "1024.0 TiB"]
+
+
+_SLOW_TO_CLOSE = """
+import threading, time
+import shoal.client.sync_driver as driver
+real = threading.Event.wait
+def wait(self, timeout=None):
+    print("waiting", flush=True)
+    return real(self, timeout)
+def close(self):
+    print("closing", flush=True)
+    time.sleep(60)
+threading.Event.wait, driver.SyncDriver.close = wait, close
+from shoal.cli.entry import main
+main()
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once_and_says_so():
+    words = ["--address", "127.0.0.1:1", "--timeout", "60", "collection", "list"]
+    process = subprocess.Popen([sys.executable, "-c", _SLOW_TO_CLOSE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for wanted in ("waiting", "closing"):
+        assert wanted in (line.strip() for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "error: ended at once by the second Ctrl-C; what was under way may be done in part, run it again to go on\n"
+
+
+@pytest.mark.parametrize(("words", "at", "found"), [("shoal coll", 1, "collection"), ("shoal collection cre", 2, "create")])
+def test_a_shell_completes_commands(words, at, found):
+    told = {"_SHOAL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+    code = "from shoal.cli.entry import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **told}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == [found]

@@ -49,7 +49,7 @@ def test_the_format_can_be_said(filled, tmp_path):
     file = vecs(tmp_path, [[1, 2]]).rename(tmp_path / "base.bin")
     assert ".bin" in refusal(filled, file)
     assert filled("import", file, "--format", "fvecs", "--collection", "c").code == 0
-    unknown = filled("import", file, "--format", "csv", "--collection", "c")
+    unknown = filled("import", file, "--format", "xlsx", "--collection", "c")
     assert (unknown.code, len(unknown.err.splitlines())) == (2, 1)
     assert "must be one of npy, fvecs, bvecs, parquet, jsonl" in unknown.err
 

@@ -35,6 +35,7 @@ PRINTING = [
     ["get", "c", "--id", "1"],
     ["count", "c"],
     ["scroll", "c"],
+    ["set-payload", "c", '{"t": "é"}', "--id", "1", "--yes"],
     ["delete", "c", "--id", "1", "--yes"],
     ["import", "QUERIES", "--collection", "c"],
     ["size", "--points", "1000", "--dim", "8"],

@@ -463,3 +463,12 @@ def test_a_process_forked_while_another_thread_held_the_locks_goes_on():
     assert not stuck
     assert queue.get() == 1
     assert ids.next().number == 1
+
+
+def test_a_scroll_begins_behind_an_id(client):
+    client.upsert("c", range(10, 35), np.zeros((25, 2)))
+    assert [point.id for point in client.scroll("c", batch=10, after=30)] == [31, 32, 33, 34, "b"]
+    assert [point.id for point in client.scroll("c", after="a")] == ["b"]
+    for bad in (1.5, "", [3]):
+        with pytest.raises(InvalidArgument, match="after"):
+            client.scroll("c", after=bad)

@@ -135,6 +135,7 @@ def check_same(verb: str, verbs: Verbs, *given_args: Any) -> bool:
     return True
 
 
+@pytest.mark.filterwarnings("error")
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(

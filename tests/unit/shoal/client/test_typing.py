@@ -20,6 +20,7 @@ async def wrong() -> None:
     for hit in hits:
         print(hit)
     client.upsert_batches("things", 7)
+    await client.search("things", text="x", offset="1", tresshold=0.5)
 """
 
 
@@ -35,4 +36,4 @@ def test_a_program_of_a_user_passes_strict(tmp_path: Path) -> None:
     (tmp_path / "mistakes.py").write_text(MISTAKES)
     code, said = mypy(tmp_path / "mistakes.py")
     assert code == 1
-    assert [line for line in (6, 8, 10) if f"mistakes.py:{line}: error" not in said] == [], said
+    assert [line for line in (6, 8, 10, 11) if f"mistakes.py:{line}: error" not in said] == [], said

@@ -40,6 +40,7 @@ def blocking() -> None:
         assert_type([each.plan for each in hits.explain], list[str])
         client.search_many("things", np.zeros((2, 4)), k=[3, 5], filter=[{"label": 3}, None], params={"ef": 64})
         client.search_many("things", np.zeros((2, 4)), k=np.array([3, 5]), filter={"tags": {"$in": ["a", "b"]}})
+        by_words(client)
         client.create_collection("small", dim=4, index="HNSW16,SQ8", recall=0.9)
         client.alter_collection("small", index="ivf")
         assert_type(
@@ -47,7 +48,28 @@ def blocking() -> None:
         )
         assert_type([measured.recall for measured in client.measure_recall("small", sample=50)], list[float])
         assert_type(client.delete("things", filter={"label": {"$in": [1, 2]}}), int)
+        assert_type(client.set_payload("things", {"seen": True}, filter={"label": 1}), int)
+        assert_type(client.delete_payload("things", ["seen", "author.name"], [1, "a"]), int)
+        assert_type(client.delete_payload("things", "seen", filter={"label": 1}), int)
+        assert_type(client.delete_payload("things", [["author", "name"]], [1]), int)
+        assert_type(client.update_vectors("things", [1, "a"], np.zeros((2, 4))), int)
         assert_type([(worker.memory_used, worker.memory_budget) for worker in client.cluster().workers], list[tuple[int, int]])
+
+
+def by_words(client: shoal.Client) -> None:
+    client.create_collection("kb", dim=4, text={"title": "auto", "body": {"kind": "auto", "stem": "none"}})
+    client.alter_collection("kb", text={"body": "auto"}, search_defaults={"fusion": "rrf", "c": 60})
+    client.alter_collection("kb", search_defaults=shoal.SearchDefaults(text_weight=2.0))
+    hits = client.search("kb", [0, 0, 0, 1], text="how", k=3, highlight=True, group_by="doc", group_size=2, offset=1, diversity=0.3)
+    assert_type([hit.legs["text"].rank for hit in hits], list[int])
+    assert_type(hits[0].highlights["body"], tuple[tuple[int, int], ...])
+    assert_type((hits[0].highlighted("body"), hits.complete), tuple[str, bool])
+    assert_type([each.arithmetic for each in hits.explain.hits], list[str])
+    legs = [shoal.Dense([0, 0, 0, 1], weight=0.4), shoal.Text("how", fields={"title": 2}, must=["HNSW"], weight=0.6)]
+    assert_type(client.search("kb", legs=legs, fusion="rrf", c=60, candidates=200, threshold=0.1), shoal.Hits)
+    client.search_many("kb", np.zeros((2, 4)), text=["a", "b"], k=[3, 5])
+    client.search_many("kb", legs=[shoal.Dense(np.zeros((2, 4))), [shoal.Text("a"), shoal.Text("b", prefix="c")]])
+    assert_type(shoal.highlighted("red", [(0, 3)], before="<", after=">"), str)
 
 
 async def awaited() -> None:

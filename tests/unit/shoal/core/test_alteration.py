@@ -5,6 +5,8 @@ import pytest
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
+from shoal.core.fusion_choice import SearchDefaults
+from shoal.core.text_fields import text_fields_from_input
 
 SPEC = CollectionSpec(name="n", dim=8, index="hnsw", recall=0.9)
 
@@ -74,3 +76,33 @@ def test_fewer_replicas_than_were_chosen_to_be_reached_need_another_choice() -> 
 def test_the_index_must_suit_the_dimension() -> None:
     with pytest.raises(InvalidArgument, match="PQ"):
         altered_spec(SPEC, Alteration(index="PQ3"))
+
+
+TEXT = text_fields_from_input({"title": "auto", "body": "cjk"})
+
+
+def test_text_fields_are_given_whole_and_boosts_of_dropped_ones_go_with_them() -> None:
+    spec = altered_spec(SPEC, Alteration(text=TEXT, defaults=SearchDefaults(boosts=(("body", 2.0), ("title", 3.0)), text_weight=2.0)))
+    assert (spec.text, spec.defaults.boosts) == (TEXT, (("body", 2.0), ("title", 3.0)))
+    assert [each.name for each in spec.text] == ["body", "title"]
+    fewer = altered_spec(spec, Alteration(text=text_fields_from_input({"title": "auto", "note": "raw"})))
+    assert [each.name for each in fewer.text] == ["note", "title"]
+    assert (fewer.defaults.boosts, fewer.defaults.text_weight) == ((("title", 3.0),), 2.0)
+    assert altered_spec(fewer, Alteration(recall=0.5)).text == fewer.text
+    assert altered_spec(fewer, Alteration(text=())).text == ()
+
+
+@pytest.mark.parametrize(
+    ("alteration", "field", "named"),
+    [
+        (Alteration(defaults=SearchDefaults(boosts=(("nobody", 2.0),))), "defaults", "'nobody', the text fields are body, title"),
+        (Alteration(text=(), defaults=SearchDefaults(boosts=(("title", 2.0),))), "defaults", "'title', the text fields are none"),
+        (Alteration(defaults=SearchDefaults(dense_weight=-1.0)), "defaults", "dense_weight -1.0"),
+        (Alteration(text=(TEXT[0], TEXT[0])), "text", "twice"),
+    ],
+)
+def test_text_fields_and_defaults_that_cannot_be_are_refused_by_name(alteration: Alteration, field: str, named: str) -> None:
+    spec = altered_spec(SPEC, Alteration(text=TEXT))
+    with pytest.raises(InvalidArgument, match=named) as caught:
+        altered_spec(spec, alteration)
+    assert caught.value.details.field == field

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import datetime
 import enum
+import itertools
+import uuid
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -129,12 +132,12 @@ UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("kind", [np.datetime64, np.timedelta64])
-def test_dates_and_durations_of_numpy_are_refused_in_every_unit_and_place(kind: Any, unit: str) -> None:
-    """For some units, `item()` returns a datetime of Python, for others an int. An int would silently match nothing or
-    the wrong points.
+@pytest.mark.parametrize("value", [np.timedelta64(5), np.timedelta64("NaT"), np.datetime64("NaT")])
+def test_durations_of_numpy_and_what_is_no_time_are_refused_in_every_unit_and_place(value: Any, unit: str) -> None:
+    """For some units, `item()` returns a value of Python, for others an int. An int would silently match nothing or the
+    wrong points.
     """
-    value = kind(5, unit)
+    value = value.astype(f"{value.dtype.char}8[{unit}]")
     listed = np.array([value])
     places: list[dict[str, Any]] = [
         {"a": value},
@@ -152,9 +155,50 @@ def test_dates_and_durations_of_numpy_are_refused_in_every_unit_and_place(kind: 
 
 
 def test_what_to_give_instead_of_a_date_is_said() -> None:
-    for value in (np.datetime64(5, "ns"), datetime.datetime(2024, 1, 1), datetime.timedelta(1)):
+    for value in (np.timedelta64(5, "ns"), datetime.time(12), datetime.timedelta(1), np.datetime64(2**40, "D")):
         with pytest.raises(InvalidArgument, match="give it as it is stored, as a text or a number"):
             read({"a": value})
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_dates_of_numpy_count_as_the_texts_that_are_stored_of_them(unit: str) -> None:
+    value = np.datetime64(0, unit)
+    text = "1970-01-01" if unit in "YMWD" else "1970-01-01T00:00:00.000000Z"
+    assert read({"a": {"$gte": value, "$lt": "x"}}) == And((Range(A, gte=text), Range(A, lt="x")))
+    listed = np.array([value, value])
+    for each in ([value], listed[:1], iter(listed[:1]), {value}):
+        assert read({"a": {"$in": each}}) == In(A, (text,))
+    assert read({"a": np.array(value)}) == In(A, (text,))
+    with pytest.raises(InvalidArgument, match="not datetime64"):
+        read({"$id": value})
+
+
+def test_dates_and_uuids_count_as_the_texts_that_are_stored_of_them() -> None:
+    moment, day, one = datetime.datetime(2024, 2, 29, 12, 30), datetime.date(2024, 3, 1), uuid.UUID(int=1)
+    at, on = "2024-02-29T12:30:00.000000Z", "2024-03-01"
+    assert read({"a": {"$gt": moment, "$lt": day}}) == And((Range(A, gt=at), Range(A, lt=on)))
+    assert read({"a": {"$in": [moment, day, one]}}) == In(A, (at, on, str(one)))
+    assert read({"a": {"$ne": one}}) == Not(In(A, (str(one),)))
+    assert read({"$id": one}) == HasId((str(one),))
+    assert read({"$id": {"$in": iter([one, 3])}}) == HasId((str(one), 3))
+    with pytest.raises(InvalidArgument, match="not datetime"):
+        read({"$id": moment})
+    with pytest.raises(InvalidArgument, match="bounded by numbers or by texts, not by both"):
+        read({"a": {"$gt": moment, "$lt": 3}})
+
+
+@pytest.mark.parametrize("given", [range(1, 4), iter([1, 2, 3]), (n for n in (1, 2, 3)), {1: 0, 2: 0, 3: 0}.keys(), deque([1, 2, 3])])
+def test_in_takes_any_iterable(given: Any) -> None:
+    assert read({"a": {"$in": given}}) == In(A, (1, 2, 3))
+
+
+def test_in_reads_no_more_of_an_endless_iterable_than_it_may_list() -> None:
+    for key in ("a", "$id"):
+        with pytest.raises(InvalidArgument, match="lists more than"):
+            read({key: {"$in": itertools.count()}})
+    for bad in ({1: 2}, b"ab", np.array(3), np.ones((2, 2))):
+        with pytest.raises(InvalidArgument, match=r"list|one value"):
+            read({"a": {"$in": bad}})
 
 
 def test_masked_values_are_refused() -> None:

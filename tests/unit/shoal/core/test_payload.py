@@ -8,6 +8,7 @@ import enum
 import json
 import sys
 import types
+import uuid
 
 import numpy as np
 import pytest
@@ -134,6 +135,10 @@ class Number(enum.IntEnum):
         (Colour.RED, "red"),
         (Number.TWO, 2),
         ((1, np.int8(2)), [1, 2]),
+        (datetime.date(2024, 2, 29), "2024-02-29"),
+        (datetime.datetime(2024, 2, 29, 12, 30), "2024-02-29T12:30:00.000000Z"),
+        (datetime.datetime(2024, 2, 29, 0, 30, 0, 7, datetime.timezone(datetime.timedelta(hours=1))), "2024-02-28T23:30:00.000007Z"),
+        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         (types.MappingProxyType({"k": np.int8(2)}), {"k": 2}),
         (2**8192 - 1, 2**8192 - 1),
     ],
@@ -155,10 +160,17 @@ def test_scalars_of_numpy_and_members_of_enumerations_are_what_they_equal(value,
         (2**8192, "is an integer of 8193 bits, at most 8192"),
         pytest.param(-(10**5_000), "is an integer of 16610 bits", id="longer than Python writes"),
         ("\ud800", "is not valid Unicode"),
-        (datetime.datetime(2024, 1, 1), "is a datetime, which JSON does not have: give its .isoformat()"),
-        (datetime.date(2024, 1, 1), "is a date,"),
-        (np.datetime64("2024-01-01", "ns"), "is a datetime64,"),
-        (np.datetime64("2024-01-01"), "is a datetime64,"),
+        (datetime.time(12, 30), "is a time, which JSON does not have: give its .isoformat()"),
+        (datetime.timedelta(1), "is a timedelta,"),
+        (
+            datetime.datetime(1, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1))),
+            "is a datetime, which JSON does not have: its year in UTC must be from 1 to 9999",
+        ),
+        (np.datetime64("NaT"), "is a datetime64, which JSON does not have: give None in place of NaT"),
+        (np.datetime64("NaT", "ns"), "is a datetime64, which JSON does not have: give None in place of NaT"),
+        (np.datetime64(20_000, "Y"), "is a datetime64, which JSON does not have: its year in UTC must be from 1 to 9999"),
+        (np.datetime64(-(2**60), "us"), "is a datetime64, which JSON does not have: its year in UTC must be from 1 to 9999"),
+        (np.array(["2024-01-01"], dtype="M8[D]"), "is a ndarray, which JSON does not have: give its .tolist()"),
         (np.timedelta64(5, "ns"), "is a timedelta64,"),
         (decimal.Decimal(1), "is a Decimal, which JSON does not have: give a float or a text"),
         ({1}, "is a set, which JSON does not have: give a list"),

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from shoal.core.errors import InvalidArgument
 from shoal.core.index_spec import CODED_DIM, parse_index
 from shoal.core.sizing import (
+    INDEXED_TEXT_RATIO,
     MIB,
     REPLICA_BASE_BYTES,
+    TEXT_BUILD_BYTES,
     built_spec,
     id_text_bytes,
     merge_bytes,
@@ -153,3 +155,13 @@ def test_a_merge_needs_the_index_twice_and_its_tables() -> None:
     index = size_of(points=50_000, dim=100, index="hnsw").replica.index
     assert merge_bytes(spec, 100, 50_000) == 2 * index + 50_000 * 28 + 16 * MIB
     assert merge_bytes(spec, 100, 50_000, 10) == merge_bytes(spec, 100, 50_000) + 50_000 * 20
+
+
+def test_texts_take_memory_while_they_are_not_sealed_and_in_builds_and_disk() -> None:
+    bare, texts = (size_of(points=100_000, dim=8, payload_bytes=500, text_bytes=size).replica for size in (0, 400))
+    assert texts.growing - bare.growing == round(10_000 * 400 * INDEXED_TEXT_RATIO)
+    assert texts.segments - bare.segments == round(100_000 * 400 * INDEXED_TEXT_RATIO)
+    assert texts.build - bare.build == TEXT_BUILD_BYTES
+    assert (texts.index, texts.payloads, texts.store) == (bare.index, bare.payloads, bare.store)
+    with pytest.raises(InvalidArgument, match="text_bytes"):
+        size_of(points=1, dim=8, text_bytes=-1)

@@ -39,11 +39,14 @@ class Noted:
 
 
 class Doors:
-    """A call whose doors answer, or raise, what they are told. Remembers which were opened."""
+    """A call whose doors answer, or raise, what they are told. Remembers which were opened.
 
-    def __init__(self, *, handle: object = ANSWER, at_once: object = None) -> None:
+    later: what the work of the synchronous door gives; None if it gives no work.
+    """
+
+    def __init__(self, *, handle: object = ANSWER, at_once: object = None, later: object = None) -> None:
         self.opened: list[str] = []
-        self._handle, self._at_once = handle, at_once
+        self._handle, self._at_once, self._later = handle, at_once, later
 
     async def handle(self, request: Any, context: Any) -> Any:
         self.opened.append("handle")
@@ -51,7 +54,11 @@ class Doors:
 
     def at_once(self, request: Any, context: Any) -> Any:
         self.opened.append("at_once")
-        return given(self._at_once)
+        return given(self._at_once) if self._later is None else self.later
+
+    async def later(self) -> Any:
+        self.opened.append("later")
+        return given(self._later)
 
     def call(self) -> UnaryCall:
         return UnaryCall(
@@ -72,13 +79,19 @@ def answered(call: UnaryCall, request: object = REQUEST) -> object:
         context: Any = None
         data = request if isinstance(request, bytes) else REQUEST.SerializeToString()
         answer = None if call.at_once is None else call.at_once(data, context)
-        return await call.handle(reader_of(call)(data), context) if answer is None else answer
+        if answer is None:
+            return await call.handle(reader_of(call)(data), context)
+        return answer if isinstance(answer, bytes) else await answer()
 
     return asyncio.run(run())
 
 
 def test_an_answer_of_either_door_is_counted_and_timed_once() -> None:
-    for doors, opened, answer in ((Doors(), ["at_once", "handle"], ANSWER), (Doors(at_once=b"answer"), ["at_once"], b"answer")):
+    for doors, opened, answer in (
+        (Doors(), ["at_once", "handle"], ANSWER),
+        (Doors(at_once=b"answer"), ["at_once"], b"answer"),
+        (Doors(later=b"answer"), ["at_once", "later"], b"answer"),
+    ):
         noted = Noted()
         assert answered(call_table([doors.call()], metrics=noted)[PATH]) is answer
         assert doors.opened == opened
@@ -87,7 +100,7 @@ def test_an_answer_of_either_door_is_counted_and_timed_once() -> None:
         assert 0 <= took < 10
 
 
-@pytest.mark.parametrize("door", ["handle", "at_once"])
+@pytest.mark.parametrize("door", ["handle", "at_once", "later"])
 @pytest.mark.parametrize(
     ("raised", "seen", "counted"),
     [
@@ -108,7 +121,7 @@ def test_a_failure_of_either_door_is_counted_by_its_status(
 
 
 def test_an_unknown_error_is_logged_and_named(caplog: pytest.LogCaptureFixture) -> None:
-    for door in ("handle", "at_once"):
+    for door in ("handle", "at_once", "later"):
         caplog.clear()
         with caplog.at_level(logging.ERROR), pytest.raises(Internal, match=rf"{PATH} failed: ZeroDivisionError: division by zero"):
             answered(call_table([Doors(**{door: ZeroDivisionError("division by zero")}).call()])[PATH])

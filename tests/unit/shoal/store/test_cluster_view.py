@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
 from shoal.core.errors import DataLoss, NotFound, Unavailable
+from shoal.core.fusion_choice import SearchDefaults, search_defaults_from_input
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
+from shoal.core.text_fields import text_fields_from_input
 from shoal.store.cluster_view import cluster_map_of, next_cluster_map
 from shoal.store.codecs import decode_collection, decode_shard, decode_worker, encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Delta, Listed, Versioned
@@ -103,6 +105,17 @@ def test_entries_from_before_recall_and_budgets_take_their_defaults():
     assert (older.http_port, older.http_address) == (0, "")
 
 
+def test_text_fields_and_defaults_come_back_and_entries_from_before_have_none():
+    text = text_fields_from_input(
+        {"title": {"stem": "german", "stop_words": ["der"], "own_words": ["node.js"], "fold": False}, "a.b": "raw"}
+    )
+    defaults = search_defaults_from_input({"fusion": "rrf", "c": 20, "dense_weight": 0.3, "boosts": {"title": 2}}, ["title"])
+    collection = _collection(CollectionSpec(name="x", dim=2, text=text, defaults=defaults), CollectionState.ACTIVE)
+    assert decode_collection("k", encode_collection(collection), 9).spec == collection.spec
+    older = decode_collection("k", without(without(encode_collection(collection), "text"), "defaults"), 9)
+    assert (older.spec.text, older.spec.defaults) == ((), SearchDefaults())
+
+
 @pytest.mark.parametrize("port", ["7", -1, 65_536, None, True])
 def test_a_port_that_is_none_is_named_and_not_guessed(port):
     text = {"id": "w", "address": "a:1", "incarnation": "i", "pid": 1, "node": "n", "zone": "", "http_port": port}
@@ -110,7 +123,20 @@ def test_a_port_that_is_none_is_named_and_not_guessed(port):
         decode_worker("/the/key", json.dumps(text).encode(), 1)
 
 
-@pytest.mark.parametrize("changes", [{"index": "magic"}, {"index": 3}, {"index": "PQ3", "dim": 8}, {"recall": 1.5}, {"recall": "high"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"index": "magic"},
+        {"index": 3},
+        {"index": "PQ3", "dim": 8},
+        {"recall": 1.5},
+        {"recall": "high"},
+        {"text": {"body": "magic"}},
+        {"text": 3},
+        {"defaults": {"fusion": "magic"}},
+        {"defaults": {"boosts": {"body": 2}}},
+    ],
+)
 def test_an_index_or_a_recall_that_is_none_is_named_and_not_guessed(changes):
     text = encode_collection(_collection(CollectionSpec(name="x", dim=2), CollectionState.ACTIVE))
     with pytest.raises(DataLoss, match="/the/key"):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from shoal.core.errors import Internal
 from shoal.store.interface import Lease, LeaseId, Put, StoreUnavailable, Transaction
-from shoal.store.leases import LeaseKeeper, hold_lease
+from shoal.store.leases import Event, LeaseKeeper, OsThreads, hold_lease
 from tests.twins.store.client import MemoryStore
 from tests.twins.store.cluster import MemoryCluster
 
@@ -171,22 +172,71 @@ def test_a_keeper_that_fails_counts_its_lease_as_lost() -> None:
     assert not keeper.is_held(clock())
 
 
-def test_a_revocation_that_is_not_answered_does_not_keep_the_keeper() -> None:
-    class DeafConnection:
-        closed = False
+class RestartingConnection:
+    """A store that is away until `back_at` on the clock: each attempt to revoke takes 0.4 seconds."""
 
-        def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
-            return TTL_S
+    def __init__(self, clock: HandMovedClock, *, back_at: float) -> None:
+        self.clock, self.back_at = clock, back_at
+        self.revoked = self.closed = False
 
-        def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
-            raise StoreUnavailable("deaf")
+    def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
+        return TTL_S
 
-        def close(self) -> None:
-            self.closed = True
+    def revoke(self, lease_id: LeaseId, timeout_s: float) -> None:
+        self.clock.now_s += 0.4
+        if self.clock.now_s < self.back_at:
+            raise StoreUnavailable("away")
+        self.revoked = True
 
-    clock, connection = HandMovedClock(), DeafConnection()
-    keeper = LeaseKeeper(lease=Lease(id=LeaseId(1), ttl_s=TTL_S), granted_at=clock(), connection=connection, clock=clock)
-    keeper.start()
+    def close(self) -> None:
+        self.closed = True
+
+
+class HandMovedThreads(OsThreads):
+    """Threads whose pauses move the clock."""
+
+    def __init__(self, clock: HandMovedClock) -> None:
+        self.clock = clock
+
+    def event(self) -> Event:
+        return HandMovedEvent(self.clock)
+
+
+class HandMovedEvent(threading.Event):
+    def __init__(self, clock: HandMovedClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.clock.now_s += timeout or 0.0
+        return self.is_set()
+
+
+def stopped(clock: HandMovedClock, connection: RestartingConnection) -> LeaseKeeper:
+    lease = Lease(id=LeaseId(1), ttl_s=TTL_S)
+    keeper = LeaseKeeper(lease=lease, granted_at=clock(), connection=connection, clock=clock, threads=HandMovedThreads(clock))
     keeper.stop()
+    # Its thread finds that it was stopped before any renewal.
+    keeper.start()
+    keeper.join(10.0)
+    return keeper
+
+
+def test_a_store_that_ended_with_us_and_comes_back_is_told_that_the_lease_is_given_back() -> None:
+    clock = HandMovedClock()
+    connection = RestartingConnection(clock, back_at=clock() + 0.9 * TTL_S)
+    keeper = stopped(clock, connection)
+    assert connection.revoked
     assert connection.closed
     assert not keeper.is_held(clock())
+
+
+def test_a_revocation_that_is_not_answered_does_not_keep_the_keeper_longer_than_the_lease_lives() -> None:
+    clock = HandMovedClock()
+    ends_at = clock() + TTL_S
+    connection = RestartingConnection(clock, back_at=float("inf"))
+    keeper = stopped(clock, connection)
+    assert not connection.revoked
+    assert connection.closed
+    assert not keeper.is_held(clock())
+    assert ends_at <= clock() <= ends_at + 1.0

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from shoal.core.errors import ErrorDetails
 from shoal.core.ids import CollectionId, Seq, ShardId
+from shoal.core.point_change import DeletePayload, PointChange, ReplacePayload, SetPayload, UpdateVectors
 from shoal.core.points import PointColumns, StoredColumns, id_array
 from shoal.core.requests import ReadAs, ShardToken
 from shoal.core.shard_calls import Consistency, ReadTerms
@@ -69,6 +70,22 @@ def hit_columns(draw: st.DrawFn) -> HitColumns:
         payloads=draw(payload_columns(len(ids))),
         vectors=draw(st.one_of(st.none(), matrices(len(ids)))),
     )
+
+
+_paths = st.lists(st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple), max_size=3).map(tuple)
+changes: st.SearchStrategy[PointChange] = (
+    st.text(max_size=10).map(str.encode).map(SetPayload)
+    | st.text(max_size=10).map(str.encode).map(ReplacePayload)
+    | _paths.map(DeletePayload)
+    | st.integers(0, 4).flatmap(matrices).map(UpdateVectors)
+)
+
+
+def same_change(got: PointChange, wanted: PointChange) -> bool:
+    """Tell whether two changes are equal, their vectors bit for bit."""
+    if isinstance(got, UpdateVectors) and isinstance(wanted, UpdateVectors):
+        return same_matrix(got.vectors, wanted.vectors)
+    return got == wanted
 
 
 def same_ids(got: np.ndarray, wanted: np.ndarray) -> bool:

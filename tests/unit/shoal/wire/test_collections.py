@@ -1,20 +1,57 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.collection import CollectionSpec, Metric
 from shoal.core.errors import Internal, InvalidArgument
+from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.requests import AlterCollection, CreateCollection, DescribeCollection, DropCollection, ListCollections, OptimizeCollection
+from shoal.core.text_fields import AnalyzerKind, AnalyzerOptions, TextField
 from shoal.v1 import collections_pb2
 from shoal.wire import collections as wire
 from tests.unit.shoal.wire.strategies import over_the_wire
 
 texts = st.text(max_size=8)
 counts = st.integers(0, 2**64 - 1)
+text_fields = st.lists(
+    st.builds(
+        TextField,
+        name=st.from_regex(r"[a-z]{1,3}(\.[a-z]{1,3})?", fullmatch=True),
+        analyzer=st.builds(
+            AnalyzerOptions,
+            kind=st.sampled_from([AnalyzerKind.AUTO, AnalyzerKind.CJK]),
+            stem=st.sampled_from(["", "none", "german"]),
+            stop_words=st.lists(st.sampled_from(["a", "the", "\u7684"]), max_size=2).map(tuple),
+            own_words=st.lists(st.just("node.js"), max_size=1).map(tuple),
+            fold=st.booleans(),
+        ),
+    ),
+    unique_by=lambda field: field.name,
+    max_size=3,
+).map(lambda fields: tuple(sorted(fields, key=lambda field: field.name)))
+numbers = st.floats(0.001, 1e3)
+defaults_of_searches = st.builds(
+    SearchDefaults,
+    fusion=st.builds(Fusion, kind=st.sampled_from(list(FusionKind)), c=numbers),
+    dense_weight=st.floats(0, 1e6),
+    text_weight=numbers,
+)
+searching = text_fields.flatmap(
+    lambda fields: st.tuples(
+        st.just(fields),
+        defaults_of_searches.flatmap(
+            lambda defaults: st.lists(numbers, min_size=len(fields), max_size=len(fields)).map(
+                lambda boosts: dataclasses.replace(defaults, boosts=tuple(zip([each.name for each in fields], boosts, strict=True)))
+            )
+        ),
+    )
+)
 parts = {
     "dim": st.integers(1, 65_536),
     "shards": st.integers(1, 1_024),
@@ -23,9 +60,17 @@ parts = {
     "replicas": st.integers(3, 7),
 }
 names = st.from_regex(r"[a-zA-Z0-9_-]{1,8}", fullmatch=True)
-specs = st.builds(CollectionSpec, name=names, metric=st.sampled_from(list(Metric)), min_isr_set=st.integers(0, 3), **parts)
+specs = st.builds(
+    lambda searching, **given: CollectionSpec(text=searching[0], defaults=searching[1], **given),
+    searching=searching,
+    name=names,
+    metric=st.sampled_from(list(Metric)),
+    min_isr_set=st.integers(0, 3),
+    **parts,
+)
 creations = st.builds(
-    CreateCollection,
+    lambda searching, **given: CreateCollection(text=searching[0], defaults=searching[1], **given),
+    searching=searching,
     name=names,
     metric=st.sampled_from([each.value for each in Metric]),
     min_isr=st.integers(0, 3),
@@ -48,7 +93,8 @@ infos = st.builds(
 def test_a_creation_comes_back(request: CreateCollection) -> None:
     got = wire.create_from_message(over_the_wire(wire.create_to_message(request)))
     assert got == request
-    assert got.spec(DEFAULT_LIMITS).dim == request.dim
+    spec = got.spec(DEFAULT_LIMITS)
+    assert (spec.dim, spec.text, spec.defaults) == (request.dim, request.text, request.defaults)
 
 
 @settings(deadline=None)
@@ -60,6 +106,8 @@ def test_a_creation_comes_back(request: CreateCollection) -> None:
         recall=st.none() | st.floats(0.0, 1.0),
         replicas=st.none() | st.integers(0, 9),
         min_isr=st.none() | st.integers(0, 9),
+        text=st.none() | text_fields,
+        defaults=st.none() | defaults_of_searches,
     )
 )
 def test_an_alteration_comes_back_with_what_it_leaves_out(request: AlterCollection) -> None:
@@ -102,3 +150,22 @@ def test_a_metric_of_a_newer_server_is_named() -> None:
     summary = collections_pb2.CollectionSummary(id="c", spec=collections_pb2.CollectionSpec(name="a", dim=3, metric="hamming"))
     with pytest.raises(Internal, match="older than the server"):
         wire.listed_from_message(collections_pb2.ListCollectionsResponse(collections=[summary]))
+
+
+def test_an_analyzer_or_a_fusion_that_is_unknown_is_refused_by_name() -> None:
+    spec = collections_pb2.CollectionSpec(name="c", dim=2, text=[collections_pb2.TextField(name="body", kind="magic")])
+    with pytest.raises(InvalidArgument, match=r"'body'.*'magic'.*auto, cjk, words, raw") as caught:
+        wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=spec))
+    assert caught.value.details.field == "text"
+    spec = collections_pb2.CollectionSpec(name="c", dim=2, defaults=collections_pb2.SearchDefaults(fusion="dbsf"))
+    with pytest.raises(InvalidArgument, match=r"'dbsf'.*zscore, minmax, rrf"):
+        wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=spec))
+    summary = collections_pb2.CollectionSummary(spec=spec)
+    with pytest.raises(Internal, match="older than the server"):
+        wire.listed_from_message(collections_pb2.ListCollectionsResponse(collections=[summary]))
+
+
+def test_what_a_message_leaves_out_of_a_text_field_is_the_usual() -> None:
+    spec = collections_pb2.CollectionSpec(name="c", dim=2, text=[collections_pb2.TextField(name="body")])
+    request = wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=spec))
+    assert (request.text, request.defaults) == ((TextField(name="body"),), SearchDefaults())

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import And, Filter, In, Not, filter_key
-from shoal.v1 import filter_pb2
-from shoal.wire.filters import filter_from_message, filter_to_message, optional_filter_to_message
+from shoal.core.point_change import PointUpdate, SetPayload
+from shoal.core.points import id_array
+from shoal.v1 import filter_pb2, worker_pb2
+from shoal.wire.filters import filter_from_message, filter_to_message, has_long_filters, optional_filter_to_message
+from shoal.wire.records import update_body
 from tests.support.examples.filters import filters
 
 
@@ -82,3 +85,16 @@ def test_the_place_of_what_is_below_a_not_is_named() -> None:
     with pytest.raises(InvalidArgument, match=r"filter: at not.a: a field test needs"):
         filter_from_message(message)
     assert filter_key(filter_from_message(deep(2))) == filter_key(Not(filter_from_message(deep(1))))
+
+
+def test_the_filter_of_an_update_is_measured_as_others_are() -> None:
+    long, short = In(("a",), tuple(range(10_000))), In(("a",), (1,))
+    ids, change = id_array(range(5_000)), SetPayload(b"{}")
+
+    def written(filter: Filter | None) -> worker_pb2.ShardWriteRequest:
+        return worker_pb2.ShardWriteRequest(update=update_body(PointUpdate(ids=ids, change=change, filter=filter)))
+
+    assert has_long_filters(written(long))
+    assert not has_long_filters(written(short))
+    assert not has_long_filters(written(None))
+    assert not has_long_filters(worker_pb2.ShardWriteRequest(update=b"\xff" * 10_000)), "it is refused when it is read"

@@ -13,18 +13,21 @@ from hypothesis import strategies as st
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import And, Filter, HasId, filter_key
 from shoal.core.ids import RequestId
+from shoal.core.point_change import PointChange, ReplacePayload
 from shoal.core.points import PointColumns, StoredColumns, id_array
 from shoal.core.replies import Got, Page, Written
-from shoal.core.requests import Count, Delete, DeleteMatching, Get, ReadAs, Scroll, ShardToken, Upsert
+from shoal.core.requests import Count, Delete, DeleteMatching, Get, ReadAs, Scroll, ShardToken, Update, Upsert
 from shoal.v1 import points_pb2
 from shoal.wire import points as wire
 from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
+    changes,
     id_lists,
     over_the_wire,
     point_columns,
     point_ids,
     reads,
+    same_change,
     same_ids,
     same_matrix,
     same_payloads,
@@ -70,6 +73,20 @@ def test_a_delete_comes_back(ids: list[Any], filter: Filter, collection: str, re
     found = wire.delete_from_message(over_the_wire(wire.delete_to_message(matching)))
     assert isinstance(found, DeleteMatching)
     assert (key(found.filter), but(found, "filter")) == (key(filter), but(matching, "filter"))
+
+
+@settings(deadline=None)
+@given(st.none() | id_lists, st.none() | filters(), changes, names, request_ids)
+def test_an_update_comes_back(
+    ids: list[Any] | None, filter: Filter | None, change: PointChange, collection: str, request_id: RequestId | None
+) -> None:
+    columns = None if ids is None else id_array(ids)
+    request = Update(collection=collection, ids=columns, filter=filter, change=change, request_id=request_id)
+    got = wire.update_from_message(over_the_wire(wire.update_to_message(request)))
+    assert got.ids is columns is None or (got.ids is not None and columns is not None and same_ids(got.ids, columns))
+    assert same_change(got.change, change)
+    assert key(got.filter) == key(filter)
+    assert but(got, "ids", "filter", "change") == but(request, "ids", "filter", "change")
 
 
 @settings(deadline=None)
@@ -127,6 +144,7 @@ def test_answers_come_back(points: StoredColumns, written: tuple[ShardToken, ...
     assert wire.counted_from_message(over_the_wire(wire.counted_to_message(number))) == number
     deleted = Written(tokens=written, affected=number)
     assert wire.deleted_from_message(over_the_wire(wire.deleted_to_message(deleted))) == deleted
+    assert wire.updated_from_message(over_the_wire(wire.updated_to_message(deleted))) == deleted
     assert wire.upserted_from_message(over_the_wire(wire.upserted_to_message(deleted))).tokens == written
 
 
@@ -135,6 +153,15 @@ def test_ids_beside_a_filter_are_refused() -> None:
     message.ids.integers.append(7)
     with pytest.raises(InvalidArgument, match="ids or a filter, not both"):
         wire.delete_from_message(message)
+
+
+def test_an_update_without_a_change_or_with_an_empty_list_of_ids_is_told_apart() -> None:
+    message = wire.update_to_message(Update(collection="c", ids=id_array([]), change=ReplacePayload(b"")))
+    got = wire.update_from_message(over_the_wire(message))
+    assert (got.ids is not None and len(got.ids), got.change) == (0, ReplacePayload(b""))
+    message.ClearField("change")
+    with pytest.raises(InvalidArgument, match="an update needs one of set_payload, replace_payload, delete_payload, vectors"):
+        wire.update_from_message(message)
 
 
 def test_the_vectors_of_an_upsert_are_not_changed_by_their_layout() -> None:

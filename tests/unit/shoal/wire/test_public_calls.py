@@ -14,12 +14,15 @@ from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.core import requests as calls
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range
+from shoal.core.fused_search import DenseLeg, FusedSearch, TextLeg
 from shoal.core.health import MemberRole, ReplicaRole
 from shoal.core.ids import RequestId
+from shoal.core.point_change import SetPayload
 from shoal.core.points import PointColumns, id_array
 from shoal.core.recovery import RecoveryRequest
 from shoal.core.replies import ReplicaInfo, Written
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget, ShardRecall
+from shoal.core.text_query import TextAsk
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.public_calls import METHODS
 
@@ -37,6 +40,12 @@ SEARCH = calls.Search(
     with_payload=True,
     with_vectors=False,
     allow_partial=True,
+    read=READ,
+)
+FUSED = FusedSearch(
+    collection="c",
+    legs=(DenseLeg(queries=POINTS.vectors), TextLeg(asks=(TextAsk(text="a"), TextAsk(prefix="b")))),
+    groups=(QueryGroup(k=4),),
     read=READ,
 )
 
@@ -57,10 +66,12 @@ SAMPLES = [
     calls.Upsert(collection="c", points=POINTS, request_id=RequestId("me", 1)),
     calls.Delete(collection="c", ids=POINTS.ids, request_id=RequestId("me", 2)),
     calls.DeleteMatching(collection="c", filter=HasId((7,)), request_id=RequestId("me", 3)),
+    calls.Update(collection="c", change=SetPayload(b"{}"), ids=POINTS.ids, request_id=RequestId("me", 4)),
     calls.Get(collection="c", ids=POINTS.ids, with_payload=True, with_vectors=False, read=READ),
     calls.Count(collection="c", filter=In(("a",), (1,)), read=READ),
     calls.Scroll(collection="c", after="a", limit=5, filter=None, with_payload=True, with_vectors=True, read=READ),
     SEARCH,
+    FUSED,
     calls.DescribeCluster(),
 ]
 
@@ -99,7 +110,7 @@ def test_every_public_rpc_has_a_request_and_the_right_messages():
         request.DiscardUnknownFields()
         assert request.ByteSize() == len(data), "the bytes are of another message"
         assert method.answer.DESCRIPTOR.full_name == described.output_type.full_name
-        method.decode(method.answer()) if not isinstance(sample, calls.Search) else None
+        method.decode(method.answer()) if not isinstance(sample, (calls.Search, FusedSearch)) else None
 
 
 def test_a_search_says_all_it_was_told(monkeypatch):
@@ -212,6 +223,15 @@ def test_a_delete_names_ids_or_a_filter(monkeypatch):
     assert written == Written(tokens=(calls.ShardToken("i", 1, 4),), affected=5)
     request = calls.Delete(collection="c", ids=POINTS.ids, request_id=RequestId("me", 2))
     assert not sent(monkeypatch, request, points_pb2.DeleteRequest)[1].HasField("filter")
+
+
+def test_an_update_names_its_points_and_its_change(monkeypatch):
+    answer = points_pb2.UpdateResponse(updated=5, written=[common_pb2.ShardSeq(collection_id="i", shard=1, seq=4)]).SerializeToString()
+    request = next(each for each in SAMPLES if isinstance(each, calls.Update))
+    written, message = sent(monkeypatch, request, points_pb2.UpdateRequest, answer)
+    assert (message.change.set_payload, message.HasField("ids"), message.HasField("filter")) == ("{}", True, False)
+    assert (message.request_id.client, message.request_id.number) == ("me", 4)
+    assert written == Written(tokens=(calls.ShardToken("i", 1, 4),), affected=5)
 
 
 def test_an_upsert_carries_points_and_request_id(monkeypatch):

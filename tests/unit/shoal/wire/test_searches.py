@@ -311,3 +311,11 @@ def test_an_unknown_status_of_a_shard_is_internal_and_a_long_text_is_cut() -> No
     assert [(type(error), error.message) for error in got.failed.values()] == [(Internal, "what is it")]
     long = ShardsFound(hits=got.hits, failed={SEVERAL.shards[0]: Unavailable("\udc80" + "x" * 10_000)})
     assert len(shards_found_to_message(SEVERAL, long).failed[0].message) <= 3_072
+
+
+@pytest.mark.parametrize("leg", [{}, {"name": ""}])
+def test_a_leg_that_names_nothing_to_search_for_is_refused(leg: dict[str, Any]) -> None:
+    message = search_pb2.SearchRequest(collection="c", legs=[search_pb2.SearchLeg(**leg)], k=1)
+    with pytest.raises(InvalidArgument, match=r"^legs\[0\] has no queries, it needs vectors or texts to search for$") as caught:
+        search_from_message(message)
+    assert caught.value.details.field == "legs"

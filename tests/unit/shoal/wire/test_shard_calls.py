@@ -10,6 +10,7 @@ from shoal.core.errors import InvalidArgument
 from shoal.core.filter import Filter, filter_key
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.core.point_change import PointChange
 from shoal.core.points import IdArray, PointColumns, id_array
 from shoal.core.shard_calls import (
     Consistency,
@@ -21,6 +22,7 @@ from shoal.core.shard_calls import (
     ShardGet,
     ShardScroll,
     ShardStats,
+    ShardUpdate,
     ShardUpsert,
     WorkerStatus,
     WriteAck,
@@ -28,13 +30,16 @@ from shoal.core.shard_calls import (
 from shoal.v1 import common_pb2, worker_pb2
 from shoal.wire import shard_calls as wire
 from shoal.wire.call_parts import consistency_from_message
+from shoal.wire.records import update_body
 from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
+    changes,
     id_lists,
     over_the_wire,
     point_columns,
     point_ids,
     read_terms,
+    same_change,
     same_ids,
     same_matrix,
     same_payloads,
@@ -84,9 +89,28 @@ def test_a_delete_by_filter_comes_back(shard: ShardId, request_id: RequestId, fi
     assert filter_key(got.filter) == filter_key(filter)
 
 
+@settings(deadline=None)
+@given(shard=shard_ids, request_id=request_ids, ids=columns, filter=st.none() | filters(), change=changes)
+def test_an_update_comes_back_and_keeps_its_bytes(
+    shard: ShardId, request_id: RequestId, ids: IdArray, filter: Filter | None, change: PointChange
+) -> None:
+    call = ShardUpdate(shard=shard, request_id=request_id, ids=ids, change=change, filter=filter)
+    sent = wire.write_to_bytes(call)
+    got = wire.write_from_message(worker_pb2.ShardWriteRequest.FromString(sent))
+    assert isinstance(got, ShardUpdate)
+    assert parts(got, "shard", "request_id") == (shard, request_id)
+    assert same_ids(got.ids, ids)
+    assert same_change(got.change, change)
+    assert (got.filter is None) == (filter is None)
+    assert filter is None or got.filter is None or filter_key(got.filter) == filter_key(filter)
+    assert got.encoded is not None
+    assert got.encoded == update_body(call.update)
+    assert wire.write_to_bytes(got) == sent
+
+
 def test_a_write_of_nothing_is_refused() -> None:
     message = worker_pb2.ShardWriteRequest(request_id=common_pb2.RequestId(client="c", number=1))
-    with pytest.raises(InvalidArgument, match="needs an upsert or a delete"):
+    with pytest.raises(InvalidArgument, match="needs an upsert, a delete or an update"):
         wire.write_from_message(message)
 
 

@@ -217,7 +217,7 @@ def test_nothing_is_served_before_the_folder_is_confirmed():
     assert machine.serves_reads
 
 
-def test_a_full_disk_refuses_upserts_takes_deletes_and_still_answers_retries():
+def test_a_full_disk_refuses_upserts_and_updates_takes_deletes_and_still_answers_retries():
     machine = serving()
     machine.handle(write(1))
     machine.handle(durable(2))
@@ -227,6 +227,8 @@ def test_a_full_disk_refuses_upserts_takes_deletes_and_still_answers_retries():
     assert isinstance(refusal.error, ResourceExhausted)
     assert refusal.error.details.limit == "disk"
     assert refusal.error.details.retry_after_s is None
+    (refusal,) = machine.handle(write(2, kind=RecordKind.UPDATE))
+    assert isinstance(refusal.error, ResourceExhausted), "an update writes its points anew"
     assert isinstance(machine.handle(write(3, kind=RecordKind.DELETE))[0], AppendRecords)
     assert machine.handle(write(1, ticket=9)) == [Acknowledge(ticket=9, seq=Seq(2), affected=1)]
     machine.handle(SpaceChanged(no_room=None))

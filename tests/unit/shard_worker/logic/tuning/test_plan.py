@@ -45,11 +45,15 @@ def is_due(last: Standing | None, *, held: int, taken: int, now_s: float = 1e6) 
         (standing(real=False, held=0, taken=0), ENOUGH_QUERIES, 64, True),
         (standing(real=True, held=64, taken=64), 255, 255, False),
         (standing(real=True, held=64, taken=64), 256, 256, True),
+        (standing(real=True, held=128, taken=128), 255, 255, False),
+        (standing(real=True, held=128, taken=128), 256, 256, True),
+        (standing(real=True, held=129, taken=129), 999, 999, False),
         (standing(real=True, held=CAPACITY, taken=1_000), CAPACITY, 1_499, False),
         (standing(real=True, held=CAPACITY, taken=1_000), CAPACITY, 1_500, True),
     ],
 )
 def test_due(last, held, taken, expected):
+    """A measurement uses at most 256 queries: more of the same tell no more."""
     assert is_due(last, held=held, taken=taken) is expected
 
 

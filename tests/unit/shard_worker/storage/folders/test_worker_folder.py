@@ -146,6 +146,24 @@ def test_a_replica_that_was_half_made_or_half_deleted_is_swept(folder, monkeypat
     again.close()
 
 
+def test_however_many_shards_a_collection_has_a_restart_lists_its_folder_a_few_times(folder, monkeypatch):
+    refs = [ReplicaRef(ShardId(CollectionId("c1"), number), ReplicaId("r")) for number in range(12)]
+    for ref in refs:
+        folder.create(ref, dim=DIM)
+    listed = []
+    for name in ("listdir", "scandir"):
+
+        def counted(path=".", plain=getattr(os, name)):
+            listed.append(os.fspath(path))
+            return plain(path)
+
+        monkeypatch.setattr(os, name, counted)
+    again = reopened(folder)
+    assert 0 < listed.count(str(folder.path / "c1")) <= 3
+    assert again.replicas() == sorted(refs)
+    again.close()
+
+
 def test_the_known_term_is_durable_and_never_goes_back(folder):
     replica = folder.create(REF, dim=DIM)
     replica.save_known_term(Term(4))

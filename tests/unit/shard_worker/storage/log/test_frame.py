@@ -1,10 +1,11 @@
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.errors import ResourceExhausted
+from shoal.core.errors import PreconditionFailed, ResourceExhausted
 from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq, Term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.storage.log import frame as frame_module
@@ -22,6 +23,12 @@ RECORDS = st.builds(
     request_id=st.none() | st.builds(RequestId, st.text(max_size=20), st.integers(0, 2**64 - 1)),
     body=st.binary(max_size=200),
 )
+
+
+def test_a_record_of_a_kind_of_a_newer_version_is_no_damage():
+    newer = replace(record(7), kind=99)
+    with pytest.raises(PreconditionFailed, match="record 7 is of kind 99, which this version of Shoal does not know: a newer one"):
+        read_frame(io.BytesIO(b"".join(encode_group([newer], 0, SEED).pieces)), SEED)
 
 
 @given(st.lists(RECORDS, max_size=4), st.integers(0, 2**32 - 1))

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.errors import DataLoss
+from shoal.core.errors import DataLoss, PreconditionFailed
 from shoal.shard_worker.storage.log.log import LogSettings
 from tests.support.worker.storage_parts import create_log, files_under, log_files, open_log, record, records, seqs_of
 
@@ -75,6 +76,16 @@ def test_a_log_cut_before_what_the_store_has_applied_is_damage(crashed):
         with pytest.raises(DataLoss, match="the store has applied seq 5 but the log is readable only up to"):
             open_log(folder, applied_seq=5)
         assert path.read_bytes() == data[:size]
+
+
+def test_a_log_with_a_record_of_a_newer_version_is_not_opened_and_nothing_is_cut(tmp_path):
+    log = create_log(tmp_path)
+    log.append([record(1), replace(record(2), kind=99), record(3)])
+    log.close()
+    before = files_under(tmp_path)
+    with pytest.raises(PreconditionFailed, match="record 2 is of kind 99"):
+        open_log(tmp_path, applied_seq=1)
+    assert files_under(tmp_path) == before
 
 
 def test_a_log_cut_before_the_watermark_is_damage(crashed):

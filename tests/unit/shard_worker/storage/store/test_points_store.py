@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from shoal.core.errors import DataLoss, DeadlineExceeded, Internal, PreconditionFailed, ResourceExhausted, Unavailable
+from shoal.core.filter import In
 from shoal.core.ids import ClusterId, ReplicaId, RequestId, Seq
+from shoal.core.point_change import DeletePayload, PointUpdate, SetPayload, UpdateVectors
+from shoal.core.points import id_array
 from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.failure import DiskFull, StorageFailed
 from shoal.shard_worker.storage.store import points_reading
-from shoal.shard_worker.storage.store.mutation import Noop, PutRows
+from shoal.shard_worker.storage.store.mutation import ChangeRows, Noop, PutRows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from tests.support.worker.storage_parts import CLUSTER, DIM, REPLICA, columns, delete, new_store, open_store, upsert
@@ -124,6 +127,58 @@ def test_columns_that_do_not_fit_are_refused_with_their_group(store):
         (PutRows(seq=Seq(2), columns=columns([1], dim=DIM + 1)), r"vectors of shape \(1, 4\), the store needs \(1, 3\)"),
         (PutRows(seq=Seq(2), columns=columns([1, 2], payloads=[None])), "has 1 payloads for 2 points"),
         (PutRows(seq=Seq(2), columns=columns([1, 2, 1])), "gives an id twice"),
+    ]
+    for mutation, message in wrong:
+        with pytest.raises(Internal, match=message):
+            store.apply([upsert(1, [5]), mutation])
+    assert (store.count(), store.applied_seq) == (0, 0)
+
+
+def change(seq, ids, what, filter=None):
+    return ChangeRows(seq=Seq(seq), update=PointUpdate(ids=id_array(ids), change=what, filter=filter))
+
+
+def test_each_update_of_a_group_sees_what_the_mutations_before_it_made(store):
+    """A point that is written, changed, removed, written again and changed again in one group ends as one at a time."""
+    group = [
+        PutRows(seq=Seq(1), columns=columns([1, 2], payloads=[b'{"a":0}', None])),
+        change(2, [1, 2, 3], SetPayload(b'{"a":1,"b":1}')),
+        delete(3, [1]),
+        change(4, [1, 2], SetPayload(b'{"a":2}'), In(("b",), (1,))),
+        PutRows(seq=Seq(5), columns=columns([1], salt=9.0, payloads=[b'{"c":1}'])),
+        change(6, [2, 1], DeletePayload((("b",), ("c",)))),
+        change(7, [1, 2], UpdateVectors(np.full((2, DIM), 7.0, dtype=np.float32)), In(("a",), (2,))),
+    ]
+    changes = store.apply(group)
+    assert [(each.killed_rows.tolist(), each.rows.tolist(), each.affected) for each in changes] == [
+        ([], [1, 2], 2),
+        ([1, 2], [3, 4], 2),
+        ([3], [], 1),
+        ([4], [5], 1),
+        ([], [6], 1),
+        ([5, 6], [7, 8], 2),
+        ([7], [9], 1),
+    ]
+    assert [None if each.written is None else each.written.ids.tolist() for each in changes] == [
+        [1, 2],
+        [1, 2],
+        None,
+        [2],
+        [1],
+        [2, 1],
+        [2],
+    ]
+    found = store.get(id_array([1, 2, 3]), with_vectors=True, with_payloads=True)
+    assert (found.ids.tolist(), found.payloads) == ([1, 2], (b"{}", b'{"a":2}'))
+    assert found.vectors[:, 0].tolist() == [9.0, 7.0]
+    assert changes[-1].written.payloads == (b'{"a":2}',)
+
+
+def test_an_update_whose_parts_do_not_fit_is_refused_with_its_group(store):
+    wrong = [
+        (change(2, [1, 2, 1], SetPayload(b"{}")), "update 2 gives an id twice"),
+        (change(2, [1], UpdateVectors(np.zeros((2, DIM), dtype=np.float32))), r"vectors of shape \(2, 3\), it needs \(1, 3\)"),
+        (change(2, [1], UpdateVectors(np.zeros((1, DIM + 1), dtype=np.float32))), r"vectors of shape \(1, 4\), it needs \(1, 3\)"),
     ]
     for mutation, message in wrong:
         with pytest.raises(Internal, match=message):

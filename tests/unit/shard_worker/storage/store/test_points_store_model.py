@@ -1,23 +1,38 @@
 """Test PointsStore against a dictionary in any history of groups, openings and checkpoints."""
 
+import json
+
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from shoal.core.filter import Exists, HasId, Not
+from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId, Seq
+from shoal.core.point_change import DeletePayload, PointUpdate, ReplacePayload, SetPayload, UpdateVectors
 from shoal.core.points import PointColumns, id_array, id_order
 from shoal.shard_worker.logic.replication.request_memory import Remembered
-from shoal.shard_worker.storage.store.mutation import Noop, PutRows, RemoveRows, RequestEntry
+from shoal.shard_worker.storage.store.mutation import ChangeRows, Noop, PutRows, RemoveRows, RequestEntry
 from tests.support.worker.storage_parts import DIM, new_store, open_store
+from tests.twins.point_changes import payload_after
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from(["1", "2", "a", "é", "\x00", "z" * 30]), st.sampled_from([-(2**63), 2**63 - 1]))
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 POINT = st.tuples(st.lists(FLOATS, min_size=DIM, max_size=DIM), st.none() | st.sampled_from([b"", b"{}", b'{"a":[1,"\xc3\xa9"]}']))
 REQUEST = st.none() | st.builds(RequestId, st.sampled_from(["x", "y"]), st.integers(1, 5))
+PAYLOAD_CHANGE = st.sampled_from(
+    [SetPayload(b'{"a":2,"b":{"c":1}}'), ReplacePayload(b'{"b":{"c":2,"d":3}}'), DeletePayload((("b", "c"), ("a",))), SetPayload(b"{}")]
+)
+UPDATE = st.tuples(
+    st.lists(IDS, max_size=6, unique_by=lambda each: (type(each), each)),
+    PAYLOAD_CHANGE | st.lists(st.lists(FLOATS, min_size=DIM, max_size=DIM), min_size=6, max_size=6),
+    st.sampled_from([None, Exists(("a",)), Not(Exists(("b", "c"))), HasId((1, "a"))]),
+)
 STEP = st.one_of(
     st.tuples(st.just("upsert"), st.dictionaries(IDS, POINT, max_size=6), REQUEST),
     st.tuples(st.just("delete"), st.lists(IDS, max_size=5), REQUEST),
+    st.tuples(st.just("update"), UPDATE, REQUEST),
     st.tuples(st.just("noop"), st.none(), REQUEST),
 )
 
@@ -56,6 +71,8 @@ class StoreModel(RuleBasedStateMachine):
             killed = sorted(self.points.pop(each)[0] for each in set(argument) if each in self.points)
             mutation = RemoveRows(seq=Seq(self.seq), ids=id_array(argument), request=entry)
             change = (self.seq, killed, [], len(killed))
+        elif verb == "update":
+            mutation, change = self._update(*argument, entry)
         else:
             mutation, change = Noop(seq=Seq(self.seq), request=entry), (self.seq, [], [], 0)
         if request is not None:
@@ -76,6 +93,30 @@ class StoreModel(RuleBasedStateMachine):
             payloads=tuple(payload for _, payload in given.values()),
         )
         return PutRows(seq=Seq(self.seq), columns=columns, request=entry), (self.seq, killed, rows, len(given))
+
+    def _update(self, ids, change, filter, entry):
+        vectors = dict(zip(ids, change, strict=False)) if isinstance(change, list) else None
+        given = change if vectors is None else UpdateVectors(np.array(list(vectors.values()), dtype=np.float32).reshape(len(ids), DIM))
+        update = PointUpdate(ids=id_array(ids), change=given, filter=filter)
+        killed, made = [], []
+        for each in ids:
+            if each not in self.points:
+                continue
+            row, vector, payload = self.points[each]
+            value = json.loads(payload) if payload else None
+            if filter is not None and not matches(filter, value, each):
+                continue
+            if vectors is not None:
+                vector = vectors[each]
+            elif payload == b"" and not isinstance(change, ReplacePayload):
+                continue
+            else:
+                payload = payload_after(payload, change)
+            killed.append(row)
+            made.append(self.next_row)
+            self.points[each] = (self.next_row, vector, payload)
+            self.next_row += 1
+        return ChangeRows(seq=Seq(self.seq), update=update, request=entry), (self.seq, sorted(killed), made, len(made))
 
     @rule()
     def reopen(self):

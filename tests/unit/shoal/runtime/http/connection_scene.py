@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shoal.core.errors import NotFound
-from shoal.runtime.calls import CallTable, calls_of
+from shoal.runtime.calls import CallTable, Later, calls_of
 from shoal.runtime.http.connection import HttpConnection
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.server import HttpServer
@@ -69,7 +70,9 @@ class HeardTransport(asyncio.Transport):
 
 
 class GatedSearch:
-    """Answers each search when its gate opens. Collections named "now..." are answered at once; others wait."""
+    """Answers each search when its gate opens. Collections named "now..." are answered at once; others wait, and those
+    named "later..." do so in the work of the synchronous door.
+    """
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -95,12 +98,19 @@ class GatedSearch:
             raise NotFound(f"no {name}")
         return search_pb2.SearchResponse(missing_shards=[name])
 
-    def at_once(self, request: bytes, context: Any) -> bytes | None:
-        name = search_pb2.SearchRequest.FromString(request).collection
+    def at_once(self, request: bytes, context: Any) -> bytes | Later | None:
+        asked = search_pb2.SearchRequest.FromString(request)
+        name = asked.collection
+        if name.startswith("later"):
+            return partial(self.later, asked, context)
         if not name.startswith("now"):
             return None
         self.began.append(name)
         return search_pb2.SearchResponse(missing_shards=[name]).SerializeToString()
+
+    async def later(self, request: Any, context: Any) -> bytes:
+        answer: bytes = (await self.Search(request, context)).SerializeToString()
+        return answer
 
     def table(self) -> CallTable:
         return call_table(calls_of(SEARCH, self, {"Search": self.at_once}))

@@ -30,6 +30,23 @@ def test_a_call_in_a_task_is_answered_when_it_ends() -> None:
     played(script)
 
 
+def test_the_work_of_the_synchronous_door_runs_in_a_task_which_ends_with_its_peer() -> None:
+    async def script(it: Playing) -> None:
+        it.receive("later1", "now")
+        await turns()
+        assert (it.answers(), it.service.began, it.connection.is_free) == ([], ["later1"], False)
+        it.service.gate("later1").set()
+        await turns()
+        assert it.answers() == ["later1", "now"]
+        it.receive("later2")
+        await turns()
+        it.connection.connection_lost(None)
+        await turns()
+        assert it.service.cancelled == ["later2"]
+
+    played(script)
+
+
 def test_answers_keep_the_order_of_the_requests() -> None:
     async def script(it: Playing) -> None:
         it.receive("a", "now1", "no", "now2")
@@ -158,12 +175,12 @@ def test_a_peer_is_told_from_others_by_the_name_it_gives_itself() -> None:
 def test_more_calls_than_may_run_are_refused() -> None:
     async def script(it: Playing) -> None:
         others = []
-        for name in "ab":
+        for name in ("a", "b", "later"):
             other, transport = HttpConnection(it.server), HeardTransport()
             other.connection_made(transport)
             other.data_received(request_bytes(body=search_bytes(name)))
             others.append((other, transport))
-        assert answers_of(others[1][1].written) == [(503, "503")]
+        assert [answers_of(transport.written) for _, transport in others] == [[], [(503, "503")], [(503, "503")]]
         it.receive("now")
         assert it.answers() == ["now"]
         for other, _ in others:

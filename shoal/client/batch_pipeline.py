@@ -1,4 +1,4 @@
-"""Sends the batches of a file so that both ends stay busy: while batches are under way, the next one is read."""
+"""Sends batches of points so that both ends stay busy: while batches are under way, the next one is read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from shoal.cli.point_files import PointBatch
 from shoal.client.progress import Progress
 
 BATCHES_AT_ONCE = 2
 """Batches under way at a time: the messages of the second one follow while the last ones of the first are answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointBatch:
+    """Some points of a file, or of a block of a dataset.
+
+    ids, vectors, payloads: as an upsert takes them; places: row (from 0) or line (from 1) of each point; total: rows in
+    the whole file, estimated if unknown, 0 if nobody asks.
+    """
+
+    ids: Any
+    vectors: Any
+    payloads: list[Any] | None
+    places: range | list[int]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,7 @@ class _UnderWay:
     ended: Future[None]
 
 
-class ImportPipeline:
+class BatchPipeline:
     """Writes batches, at most BATCHES_AT_ONCE at a time, in the order of the file as far as it matters.
 
     A batch that has an id of a batch under way is sent after that one, so that the later point of an id counts. write:
@@ -44,7 +58,7 @@ class ImportPipeline:
 
         If this thread is interrupted, calls under way are left to the caller, who closes the client.
         """
-        pool = ThreadPoolExecutor(BATCHES_AT_ONCE, thread_name_prefix="shoal-import")
+        pool = ThreadPoolExecutor(BATCHES_AT_ONCE, thread_name_prefix="shoal-batch")
         try:
             self._run(batches, pool)
         except Exception:

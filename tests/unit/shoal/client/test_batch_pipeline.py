@@ -1,4 +1,4 @@
-"""Test ImportPipeline: what is sent at the same time, what waits, and what is reported after a failure."""
+"""Test BatchPipeline: what is sent at the same time, what waits, and what is reported after a failure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.cli.import_pipeline import BATCHES_AT_ONCE, ImportPipeline
-from shoal.cli.point_files import PointBatch
+from shoal.client.batch_pipeline import BATCHES_AT_ONCE, BatchPipeline, PointBatch
 from shoal.client.progress import Progress
 from shoal.core.errors import InvalidArgument, Unavailable
 
@@ -55,9 +54,9 @@ class Gates:
             return list(self.begun)
 
 
-def started(gates: Gates, batches: list[PointBatch]) -> tuple[ImportPipeline, Callable[[], BaseException | None]]:
+def started(gates: Gates, batches: list[PointBatch]) -> tuple[BatchPipeline, Callable[[], BaseException | None]]:
     """Run a pipeline in a thread. Return it, and a function that waits for its end and returns its error."""
-    pipeline, errors = ImportPipeline(gates.write, ignored), []
+    pipeline, errors = BatchPipeline(gates.write, ignored), []
 
     def run() -> None:
         try:
@@ -105,7 +104,7 @@ def test_a_batch_with_an_id_of_a_batch_under_way_waits_for_it(first: Any, second
 
 def test_an_empty_batch_shares_no_id_and_is_left_to_the_write() -> None:
     written: list[int] = []
-    pipeline = ImportPipeline(lambda batch, moved: written.append(len(batch.ids)), ignored)
+    pipeline = BatchPipeline(lambda batch, moved: written.append(len(batch.ids)), ignored)
     pipeline.run([batch_of(np.array([1])), batch_of(np.array([], dtype=np.int64)), batch_of(np.array([2]))])
     assert sorted(written) == [0, 1, 1]
 
@@ -131,7 +130,7 @@ def test_a_file_that_cannot_be_read_on_raises_after_the_batches_before_are_writt
         yield batch_of(np.array([1]))
         raise InvalidArgument("line 3 is not JSON")
 
-    pipeline = ImportPipeline(lambda batch, moved: written.extend(batch.ids.tolist()), ignored)
+    pipeline = BatchPipeline(lambda batch, moved: written.extend(batch.ids.tolist()), ignored)
     with pytest.raises(InvalidArgument, match="line 3"):
         pipeline.run(batches())
     assert (sorted(written), pipeline.done) == ([0, 1], 2)
@@ -142,7 +141,7 @@ def test_an_interrupted_reader_counts_only_what_is_written() -> None:
         yield batch_of(np.array([0]))
         raise KeyboardInterrupt
 
-    pipeline = ImportPipeline(lambda batch, moved: None, ignored)
+    pipeline = BatchPipeline(lambda batch, moved: None, ignored)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(batches())
     assert pipeline.done == 0
@@ -166,7 +165,7 @@ def test_the_last_point_of_an_id_counts_and_progress_never_falls(ids: list[list[
             stored[point_id] = numbers[id(batch)]
         moved(len(batch.ids), len(batch.ids))
 
-    pipeline = ImportPipeline(write, lambda rows, of: told.append(rows))
+    pipeline = BatchPipeline(write, lambda rows, of: told.append(rows))
     pipeline.run(batches)
     assert stored == {point_id: number for number, each in enumerate(ids) for point_id in each}
     assert told == sorted(told)

@@ -1,0 +1,28 @@
+"""The figures of one open replica."""
+
+from __future__ import annotations
+
+from shoal.core.ids import ShardId
+from shoal.core.shard_calls import ShardStats
+from shoal.shard_worker.logic.replication.machine import ReplicaMachine
+from shoal.shard_worker.replica.engine import Engine
+from shoal.shard_worker.replica.sealing import Sealing
+
+
+def figures_of(shard: ShardId, machine: ReplicaMachine, engine: Engine, sealing: Sealing) -> ShardStats:
+    """Return the figures of a replica. May be called on any thread."""
+    index = engine.index_stats()
+    return ShardStats(
+        shard=shard,
+        role=machine.role_name,
+        term=machine.known_term,
+        applied_seq=machine.applied_seq,
+        points=index.points,
+        growing_rows=index.growing_rows,
+        sealed_rows=index.sealed_rows,
+        segments=index.segments,
+        builds_pending=sealing.pending,
+        bytes=engine.size_bytes(),
+        memory_bytes=index.memory_bytes,
+        waiting=sealing.waiting,
+    )
