@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +16,7 @@ import shoal
 from shoal.client.transports import auto_async, auto_blocking
 from shoal.core.errors import NotConnected
 from tests.contract.transports.conftest import TwoPorts, on_a_loop
+from tests.support.network.ports import free_port
 from tests.twins.connect_server import ConnectServer
 from tests.twins.router_answers import DictCluster, client_with
 from tests.twins.router_bytes import answered_in_bytes
@@ -187,7 +190,7 @@ def test_another_router_at_the_announced_port_is_not_written_to(router: TwoPorts
 def test_a_router_that_comes_back_elsewhere_is_found(router: TwoPorts, counting: Counting, wire: str) -> None:
     def move() -> None:
         router.stop()
-        router.over_http.port += 1
+        router.over_http.port = free_port()
         router.over_http.server_id = "started-again"
         router.over_grpc.says = (("shoal-http", f":{router.over_http.port}"), ("shoal-server", "started-again"))
         router.start()
@@ -203,3 +206,65 @@ def test_without_grpc_a_router_whose_http_port_is_closed_is_not_connected(router
     assert isinstance(told[1], NotConnected)
     assert told[2] == OVER_HTTP
     assert router.calls(COUNT)[1] == 0
+
+
+class SaidOnce:
+    """What a router says: with the first answer only."""
+
+    def __init__(self, says: tuple[tuple[str, str], ...]) -> None:
+        self._left = [says]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._left.pop() if self._left else ())
+
+
+def test_first_calls_at_once_ask_only_once_where_http_is(router: TwoPorts) -> None:
+    """A router says it with the first answer on a connection, and answers come in any order."""
+    router.over_grpc.says = SaidOnce(router.over_grpc.says)  # type: ignore[assignment]
+    with router.connect("http") as client, ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(client.count, ["c"] * 8)) == [0] * 8
+    assert router.calls(LIST) == (0, 1)
+
+
+def test_first_calls_at_once_of_tasks_ask_only_once_where_http_is(router: TwoPorts) -> None:
+    router.over_grpc.says = SaidOnce(router.over_grpc.says)  # type: ignore[assignment]
+
+    async def at_once() -> None:
+        async with router.connect_async("http") as client:
+            assert await asyncio.gather(*(client.count("c") for _ in range(8))) == [0] * 8
+
+    on_a_loop(at_once())
+    assert router.calls(LIST) == (0, 1)
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["blocking", "asyncio"])
+def test_who_waits_for_another_calls_question_waits_only_as_long_as_its_own_timeout(router: TwoPorts, awaits: bool) -> None:
+    asked, go = threading.Event(), threading.Event()
+    cluster = router.answer
+
+    def answer(*call: Any) -> Any:
+        asked.set()
+        assert go.wait(60)
+        return cluster(*call)
+
+    router.answer = answer
+
+    async def tasks() -> None:
+        async with router.connect_async("http", timeout=60.0) as client:
+            first = asyncio.create_task(client.count("c"))
+            await asyncio.to_thread(asked.wait, 60)
+            with pytest.raises(shoal.DeadlineExceeded):
+                await client.count("c", timeout=0.1)
+            go.set()
+            assert await first == 0
+
+    if awaits:
+        on_a_loop(tasks())
+        return
+    with router.connect("http", timeout=60.0) as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.count, "c")
+        assert asked.wait(60)
+        with pytest.raises(shoal.DeadlineExceeded):
+            client.count("c", timeout=0.1)
+        go.set()
+        assert first.result(60) == 0
