@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.text_peers import installed_peers, median_ms
-from shoal.core.collection import Metric
 from shoal.core.filter import Filter, Range
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import QueryGroup
 from shoal.core.text_calls import TextSearchCall
 from shoal.core.text_fields import TextField

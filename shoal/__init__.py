@@ -48,8 +48,9 @@ if TYPE_CHECKING:
     from shoal.core.fused_search import HitExplain, LegExplain
     from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
     from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
-    from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
+    from shoal.core.shard_calls import SegmentExplain
     from shoal.core.text_calls import TextExplain, WordShare
+    from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardRecall
 
 __all__ = [
     "AlreadyExists",
@@ -123,7 +124,8 @@ _HOMES = {
     "shoal.core.fused_search": ("HitExplain", "LegExplain"),
     "shoal.core.fusion_choice": ("Fusion", "FusionKind", "SearchDefaults"),
     "shoal.core.replies": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "ShardInfo", "WorkerInfo"),
-    "shoal.core.shard_calls": ("CurvePoint", "SegmentCurve", "SegmentExplain", "ShardRecall"),
+    "shoal.core.shard_calls": ("SegmentExplain",),
+    "shoal.core.tuning_calls": ("CurvePoint", "SegmentCurve", "ShardRecall"),
     "shoal.core.text_calls": ("TextExplain", "WordShare"),
 }
 """The public names of each module that defines some."""

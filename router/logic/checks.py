@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shoal.core.collection import Collection, CollectionSpec, Metric, check_range, check_recall
+from shoal.core.collection import Collection, CollectionSpec, check_range, check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound, ResourceExhausted
 from shoal.core.filter import Filter
 from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.payload import check_payloads
 from shoal.core.point_change import UpdateVectors, check_change
 from shoal.core.points import (

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Collection, Metric
+from shoal.core.collection import Collection
 from shoal.core.ids import ReplicaId
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, StoredColumns, id_ranks
 from shoal.core.replies import CollectionInfo, Got, Page
 from shoal.core.shard_calls import ShardStats

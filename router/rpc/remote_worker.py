@@ -19,19 +19,15 @@ from shoal.core.ids import ShardId
 from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import (
     OlderWorker,
-    SegmentCurve,
     ShardCount,
     ShardDeleteMatching,
     ShardFound,
     ShardGet,
-    ShardMeasureRecall,
-    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardsFound,
     ShardsSearch,
     ShardStats,
-    ShardTune,
     ShardUpdate,
     ShardWrite,
     WorkerStatus,
@@ -39,6 +35,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextStatsCall, TextStatsFound
 from shoal.core.topk import MANY_HITS
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.router.rpc.worker_lines import WorkerLines
 from shoal.runtime.fair_pool import FairPool

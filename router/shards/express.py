@@ -10,12 +10,13 @@ from functools import partial
 from typing import NamedTuple
 
 from shoal.core.cluster_map import ClusterMap
-from shoal.core.collection import Collection, CollectionState, Metric
+from shoal.core.collection import Collection, CollectionState
 from shoal.core.deadline import Deadline
 from shoal.core.errors import ShoalError
 from shoal.core.express import ExpressService, PreparedSearch
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.requests import Search, SearchForm
 from shoal.core.shard_calls import Consistency, ShardsSearch

@@ -18,7 +18,8 @@ from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, MeasureRecall, RecoverShard, TuneCollection
-from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardService, ShardTune
+from shoal.core.shard_calls import ShardService
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.logic.checks import check_tune

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, ShoalError
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import normalised
 from shoal.shard_worker.fsck.finding import Findings

@@ -16,24 +16,21 @@ from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import (
-    SegmentCurve,
     ShardCount,
     ShardFound,
     ShardGet,
-    ShardMeasureRecall,
-    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardService,
     ShardsFound,
     ShardsSearch,
     ShardStats,
-    ShardTune,
     ShardWrite,
     WorkerStatus,
     WriteAck,
 )
 from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextStatsCall, TextStatsFound
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.shard_worker.hosting.shards_search import search_replicas
 from shoal.shard_worker.hosting.texts_search import count_texts, mark_texts, search_text_replicas
 from shoal.shard_worker.replica.express import ReplicasSearch, prepared_search

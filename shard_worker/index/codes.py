@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 
 TRIAL_ROWS = 4_096

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.lookup import Positions, Rows
 from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX, SealedSegment

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import IndexSpec, parse_index
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import prepared
 from shoal.core.shard_calls import DEFAULT_RECALL

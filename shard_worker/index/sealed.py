@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import FLAT, IndexSpec
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, Matrix
 from shoal.core.scoring import block_rows
 from shoal.shard_worker.index.growing import largest_length, squared_lengths, string_bytes

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.shard_calls import CurvePoint
+from shoal.core.tuning_calls import CurvePoint
 from shoal.shard_worker.index.likeness import Likeness
 from shoal.shard_worker.logic.tuning.recall_bounds import monotone, tolerated
 

@@ -13,9 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.deadline import Deadline
 from shoal.core.ids import Seq, Term
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import Breadth, Consistency, ShardsSearch
 from shoal.core.topk import HitColumns, concat_hits

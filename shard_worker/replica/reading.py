@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, is_long
 from shoal.core.ids import ShardId, Term
+from shoal.core.metric import Metric
 from shoal.core.point_change import PointUpdate
 from shoal.core.points import IdArray, Matrix, StoredColumns, check_dim
 from shoal.core.shard_calls import SegmentExplain, ShardFound, ShardGet, ShardScroll, ShardSearch, VectorSearch

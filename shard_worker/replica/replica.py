@@ -22,23 +22,20 @@ from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
     ReplicaStatus,
-    SegmentCurve,
     ShardCount,
     ShardDelete,
     ShardDeleteMatching,
     ShardFound,
     ShardGet,
-    ShardMeasureRecall,
-    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardStats,
-    ShardTune,
     ShardUpdate,
     ShardWrite,
     WriteAck,
 )
 from shoal.core.shard_config import ShardConfig
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s, wall_ms

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
+from shoal.core.metric import Metric
 from shoal.core.scoring import pair_scores
 from shoal.shard_worker.index.likeness import remoteness
 from shoal.shard_worker.index.native.distances import distances_at

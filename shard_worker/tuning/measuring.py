@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.native.threads import alone

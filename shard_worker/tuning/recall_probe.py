@@ -12,13 +12,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, Unavailable
 from shoal.core.ids import ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, Matrix
-from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardMeasureRecall, ShardRecall, ShardSearch
+from shoal.core.shard_calls import Accuracy, Exact, QueryGroup, RecallTarget, ShardFound, ShardSearch
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import ShardMeasureRecall, ShardRecall
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.resources.pools import Pools

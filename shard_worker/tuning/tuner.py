@@ -27,7 +27,7 @@ from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.ids import ShardId
 from shoal.core.points import Matrix
-from shoal.core.shard_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning

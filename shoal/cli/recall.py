@@ -18,7 +18,7 @@ from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, clien
 from shoal.cli.matrix_files import AnyArray, matrix_of
 from shoal.core.errors import InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.shard_calls import SegmentCurve, ShardRecall
+from shoal.core.tuning_calls import SegmentCurve, ShardRecall
 
 KOption = Annotated[int, typer.Option("-k", "--k", help="Hits for each query.")]
 

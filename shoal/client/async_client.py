@@ -32,7 +32,7 @@ from shoal.core.points import PointId
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.requests import Search
-from shoal.core.shard_calls import SegmentCurve, ShardRecall
+from shoal.core.tuning_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 

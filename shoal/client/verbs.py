@@ -61,8 +61,9 @@ from shoal.core.requests import (
     Search,
     TuneCollection,
 )
-from shoal.core.shard_calls import QueryGroup, SegmentCurve, ShardRecall
+from shoal.core.shard_calls import QueryGroup
 from shoal.core.text_fields import text_fields_from_input
+from shoal.core.tuning_calls import SegmentCurve, ShardRecall
 from shoal.core.vector_input import query_from_input
 
 READ_TIMEOUT_S = 10.0

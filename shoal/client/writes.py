@@ -17,10 +17,11 @@ from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each, poi
 from shoal.client.flow import Flow, answered
 from shoal.client.identity import RequestIds, Session
 from shoal.client.routers import Routers
-from shoal.core.collection import CollectionState, Metric
+from shoal.core.collection import CollectionState
 from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, is_passing
 from shoal.core.filter import Filter, HasId, Not, Or
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, Matrix, PointColumns, check_dim, check_nonzero
 from shoal.core.replies import CollectionSummary, Written
 from shoal.core.requests import Delete, DeleteMatching, ListCollections, Update, Upsert

@@ -11,24 +11,10 @@ from shoal.core.fusion_choice import SearchDefaults, search_defaults_from_input
 from shoal.core.ids import CollectionId, Revision
 from shoal.core.index_spec import index_from_input
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric, metric_from_input
+from shoal.core.named_vectors import NamedVector, named_vectors_from_input, packed_dim
 from shoal.core.shown import shown
 from shoal.core.text_fields import TextField, text_fields_from_input
-
-
-class Metric(StrEnum):
-    """How two vectors are compared.
-
-    l2: squared Euclidean distance, smaller is better; ip (inner product) and cosine: larger is better.
-    """
-
-    L2 = "l2"
-    IP = "ip"
-    COSINE = "cosine"
-
-    @property
-    def smaller_is_better(self) -> bool:
-        """Return whether the best score is the smallest."""
-        return self is Metric.L2
 
 
 class CollectionState(StrEnum):
@@ -47,7 +33,8 @@ class CollectionSpec:
 
     index: see shoal.core.index_spec; recall: target of searches that give none; min_isr_set: replicas that a write must
     reach, as the user chose; 0: replicas - 1, at least 1; text: its text fields, by name; defaults: of searches with
-    several legs.
+    several legs; vectors: its named vectors in the order of the packed row, then dim is 0 and metric and index mean
+    nothing; without them points have one vector, whose name is "".
     """
 
     name: str
@@ -60,6 +47,28 @@ class CollectionSpec:
     min_isr_set: int = 0
     text: tuple[TextField, ...] = ()
     defaults: SearchDefaults = SearchDefaults()
+    vectors: tuple[NamedVector, ...] = ()
+
+    @property
+    def point_dim(self) -> int:
+        """Return the length of the vector that a point is stored with: of the packed row, with named vectors."""
+        return packed_dim(self.vectors) if self.vectors else self.dim
+
+    def vector_of(self, name: str) -> NamedVector:
+        """Return the vector of this name. Raises InvalidArgument that tells the names there are."""
+        if not self.vectors and not name:
+            return NamedVector(name="", dim=self.dim, metric=self.metric, index=self.index)
+        for each in self.vectors:
+            if each.name == name:
+                return each
+        names = ", ".join(each.name for each in self.vectors)
+        if not self.vectors:
+            told = f"collection {self.name!r} has one vector without a name, not {name!r}"
+        elif not name:
+            told = f"collection {self.name!r} has several vectors, give the name of one: {names}"
+        else:
+            told = f"collection {self.name!r} has no vector {name!r}, it has {names}"
+        raise InvalidArgument(told, ErrorDetails(field="vector"))
 
     @property
     def min_isr(self) -> int:
@@ -94,14 +103,20 @@ def spec_from_input(
     min_isr: int = 0,
     text: object = (),
     defaults: object = SearchDefaults(),
+    vectors: object = (),
 ) -> CollectionSpec:
-    """Return the validated specification. min_isr: 0 for the default; text, defaults: see text_fields_from_input and
-    search_defaults_from_input.
+    """Return the validated specification. min_isr: 0 for the default; text, defaults, vectors: see
+    text_fields_from_input, search_defaults_from_input and named_vectors_from_input; with vectors, dim is 0 and metric
+    and index are what a vector has that names none.
 
     Raises InvalidArgument that names the field and the allowed values.
     """
     check_name(name, limits)
-    check_range("dim", dim, limits.dim)
+    named = named_vectors_from_input(vectors, metric=metric, index=index, limits=limits)
+    if named and dim:
+        raise InvalidArgument(f"dim is {shown(dim)}, with named vectors each has its own", ErrorDetails(field="dim"))
+    if not named:
+        check_range("dim", dim, limits.dim)
     check_range("shards", shards, limits.shards)
     check_range("replicas", replicas, limits.replicas)
     check_min_isr(min_isr, replicas)
@@ -110,14 +125,15 @@ def spec_from_input(
     return CollectionSpec(
         name=name,
         dim=int(dim),
-        metric=_metric(metric),
+        metric=Metric.L2 if named else metric_from_input(metric),
         shards=int(shards),
         replicas=int(replicas),
-        index=index_from_input(index, dim=int(dim)),
+        index="auto" if named else index_from_input(index, dim=int(dim)),
         recall=float(recall),
         min_isr_set=int(min_isr),
         text=text_fields,
         defaults=search_defaults_from_input(defaults, [each.name for each in text_fields]),
+        vectors=named,
     )
 
 
@@ -150,10 +166,3 @@ def check_range(field: str, value: int, upper: int, least: int = 1) -> None:
         raise InvalidArgument(
             f"{field} is {shown(value)}, it must be an integer from {least} to {upper}", ErrorDetails(field=field, limit=field)
         )
-
-
-def _metric(value: str) -> Metric:
-    try:
-        return Metric(value)
-    except ValueError:
-        raise InvalidArgument(f"metric is {value!r}, it must be one of l2, ip, cosine", ErrorDetails(field="metric")) from None

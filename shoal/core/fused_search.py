@@ -29,13 +29,15 @@ class DenseLeg:
     """Queries (n, dim) float32 as given.
 
     weight: at least 0, only its share of the sum counts, a leg of 0 is not searched; None: the collection's default;
-    min_score: hits with a worse score are left out of the leg.
+    min_score: hits with a worse score are left out of the leg; vector: name of the vector that is compared, "" if it
+    has none.
     """
 
     queries: Matrix
     name: str = "dense"
     weight: float | None = None
     min_score: float | None = None
+    vector: str = ""
 
     def __len__(self) -> int:
         return len(self.queries)

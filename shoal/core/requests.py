@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shoal.core.alteration import Alteration
-from shoal.core.collection import CollectionSpec, Metric, spec_from_input
+from shoal.core.collection import CollectionSpec, spec_from_input
 from shoal.core.filter import Filter
 from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.point_change import PointChange
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import RecoveryRequest
@@ -325,7 +326,7 @@ class Search(Request):
 
     queries: (n, dim) float32 as given; groups: each query is in exactly one; accuracy: None for the collection's
     recall; radius: only hits with a score at least as good; allow_partial: answer without the shards that cannot
-    answer.
+    answer; vector: name of the vector that is compared, "" if it has none.
     """
 
     collection: str
@@ -338,6 +339,7 @@ class Search(Request):
     with_vectors: bool = False
     allow_partial: bool = False
     read: ReadAs = ReadAs()
+    vector: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.point_change import PointChange, PointUpdate
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 
 if TYPE_CHECKING:
     # These calls are made of the values below.
@@ -167,7 +168,7 @@ class VectorSearch:
     """What to search for; the same for all shards of a collection.
 
     queries: (n, dim) float32 as given; groups: each query is in exactly one; radius: only hits with a score at least as
-    good.
+    good; vector: name of the vector that is compared, "" if it has none.
     """
 
     queries: Matrix
@@ -177,6 +178,7 @@ class VectorSearch:
     explain: bool = False
     with_payload: bool = True
     with_vectors: bool = False
+    vector: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +198,8 @@ class SegmentExplain:
     "index", "index, then filter" or "empty"; estimated_selectivity, selectivity: share of the live rows that match,
     0-1; candidates: rows scored, over all queries; breadth: ef or nprobe reached, 0 for none; breadth_name: "ef",
     "nprobe" or ""; fallbacks: queries that began in the index and were finished exactly; *_us: microseconds to match
-    the filter, to search and to compute exact scores; filter_cached: whether the matching rows were in the cache.
+    the filter, to search and to compute exact scores; filter_cached: whether the matching rows were in the cache;
+    vector: name of the vector that was compared, "" if it has none.
     """
 
     shard: int
@@ -217,6 +220,7 @@ class SegmentExplain:
     search_us: float
     score_us: float
     filter_cached: bool
+    vector: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,74 +264,6 @@ class ShardsFound:
     hits: HitColumns
     failed: Mapping[ShardId, ShoalError] = field(default_factory=dict)
     explain: tuple[SegmentExplain, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurvePoint:
-    """breadth: ef or nprobe; fetch: rows taken from the index and scored exactly; recall: measured; us: microseconds of
-    one search.
-    """
-
-    breadth: int
-    fetch: int
-    recall: float
-    us: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentCurve:
-    """Recall against cost of one segment at one k.
-
-    queries: number of queries measured; real_queries: whether they were real, else rows of the segment were used;
-    points: in the order of cost; exact_us: microseconds of one exact search.
-    """
-
-    shard: int
-    segment: str
-    index: str
-    rows: int
-    breadth_name: str
-    queries: int
-    real_queries: bool
-    points: tuple[CurvePoint, ...]
-    exact_us: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardTune:
-    """Measure the curves of all sealed segments now, and keep the results.
-
-    queries: (n, dim) float32 to measure with and to keep, None for those that were asked.
-    """
-
-    shard: ShardId
-    k: int
-    queries: Matrix | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardMeasureRecall:
-    """Search `sample` queries as usual and compare with the exact answer. recall: the target of these searches."""
-
-    shard: ShardId
-    k: int
-    sample: int
-    recall: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardRecall:
-    """Share of the exact k nearest that was found. lowest: of one query; search_us, exact_us: mean microseconds of a
-    search.
-    """
-
-    shard: int
-    queries: int
-    real_queries: bool
-    recall: float
-    lowest: float
-    search_us: float
-    exact_us: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, Matrix, id_ranks
 
 MANY_HITS = 5_000

@@ -17,8 +17,9 @@ from shoal.client.client import Client, connect
 from shoal.client.inputs import name_from_input, points_from_input, seconds
 from shoal.client.routers import address_from_input, addresses_from_input
 from shoal.client.transports.choice import TransportName
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.metric import Metric
 from shoal.core.points import check_dim, check_nonzero
 from shoal.ray.blocks import BlockColumns, rows_at_once
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from shoal.core.cluster_map import LeaderEntry, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric, check_min_isr, check_recall
+from shoal.core.collection import Collection, CollectionSpec, CollectionState, check_min_isr, check_recall
 from shoal.core.errors import DataLoss, InvalidArgument
 from shoal.core.fusion_choice import defaults_to_input, search_defaults_from_input
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.index_spec import index_from_input
+from shoal.core.metric import Metric
 from shoal.core.recovery import AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.core.shard_config import ShardConfig, ShardState

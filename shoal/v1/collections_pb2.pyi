@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CollectionSpec(_message.Message):
-    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr", "text", "defaults")
+    __slots__ = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr", "text", "defaults", "vectors")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class CollectionSpec(_message.Message):
     MIN_ISR_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     DEFAULTS_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     metric: str
@@ -29,7 +30,20 @@ class CollectionSpec(_message.Message):
     min_isr: int
     text: _containers.RepeatedCompositeFieldContainer[TextField]
     defaults: SearchDefaults
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., min_isr: _Optional[int] = ..., text: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., defaults: _Optional[_Union[SearchDefaults, _Mapping]] = ...) -> None: ...
+    vectors: _containers.RepeatedCompositeFieldContainer[NamedVector]
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., shards: _Optional[int] = ..., replicas: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., min_isr: _Optional[int] = ..., text: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., defaults: _Optional[_Union[SearchDefaults, _Mapping]] = ..., vectors: _Optional[_Iterable[_Union[NamedVector, _Mapping]]] = ...) -> None: ...
+
+class NamedVector(_message.Message):
+    __slots__ = ("name", "dim", "metric", "index")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dim: int
+    metric: str
+    index: str
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[str] = ..., index: _Optional[str] = ...) -> None: ...
 
 class TextField(_message.Message):
     __slots__ = ("name", "kind", "stem", "stop_words", "own_words", "fold")
@@ -149,7 +163,14 @@ class DescribeCollectionResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[CollectionSummary, _Mapping]] = ..., points: _Optional[int] = ..., growing_rows: _Optional[int] = ..., sealed_rows: _Optional[int] = ..., segments: _Optional[int] = ..., builds_pending: _Optional[int] = ..., bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class AlterCollectionRequest(_message.Message):
-    __slots__ = ("name", "index", "recall", "replicas", "min_isr", "text", "defaults")
+    __slots__ = ("name", "index", "recall", "replicas", "min_isr", "text", "defaults", "indexes")
+    class IndexesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
@@ -157,6 +178,7 @@ class AlterCollectionRequest(_message.Message):
     MIN_ISR_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     DEFAULTS_FIELD_NUMBER: _ClassVar[int]
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: str
     recall: float
@@ -164,21 +186,24 @@ class AlterCollectionRequest(_message.Message):
     min_isr: int
     text: TextFields
     defaults: SearchDefaults
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., replicas: _Optional[int] = ..., min_isr: _Optional[int] = ..., text: _Optional[_Union[TextFields, _Mapping]] = ..., defaults: _Optional[_Union[SearchDefaults, _Mapping]] = ...) -> None: ...
+    indexes: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ..., replicas: _Optional[int] = ..., min_isr: _Optional[int] = ..., text: _Optional[_Union[TextFields, _Mapping]] = ..., defaults: _Optional[_Union[SearchDefaults, _Mapping]] = ..., indexes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class AlterCollectionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class TuneCollectionRequest(_message.Message):
-    __slots__ = ("name", "k", "queries")
+    __slots__ = ("name", "k", "queries", "vector")
     NAME_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     k: int
     queries: _common_pb2.Vectors
-    def __init__(self, name: _Optional[str] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ...) -> None: ...
+    vector: str
+    def __init__(self, name: _Optional[str] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., vector: _Optional[str] = ...) -> None: ...
 
 class TuneCollectionResponse(_message.Message):
     __slots__ = ("curves",)
@@ -187,7 +212,7 @@ class TuneCollectionResponse(_message.Message):
     def __init__(self, curves: _Optional[_Iterable[_Union[SegmentCurve, _Mapping]]] = ...) -> None: ...
 
 class SegmentCurve(_message.Message):
-    __slots__ = ("shard", "segment", "index", "rows", "breadth_name", "queries", "real_queries", "points", "exact_us")
+    __slots__ = ("shard", "segment", "index", "rows", "breadth_name", "queries", "real_queries", "points", "exact_us", "vector")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +222,7 @@ class SegmentCurve(_message.Message):
     REAL_QUERIES_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     EXACT_US_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     shard: int
     segment: str
     index: str
@@ -206,7 +232,8 @@ class SegmentCurve(_message.Message):
     real_queries: bool
     points: _containers.RepeatedCompositeFieldContainer[CurvePoint]
     exact_us: float
-    def __init__(self, shard: _Optional[int] = ..., segment: _Optional[str] = ..., index: _Optional[str] = ..., rows: _Optional[int] = ..., breadth_name: _Optional[str] = ..., queries: _Optional[int] = ..., real_queries: bool = ..., points: _Optional[_Iterable[_Union[CurvePoint, _Mapping]]] = ..., exact_us: _Optional[float] = ...) -> None: ...
+    vector: str
+    def __init__(self, shard: _Optional[int] = ..., segment: _Optional[str] = ..., index: _Optional[str] = ..., rows: _Optional[int] = ..., breadth_name: _Optional[str] = ..., queries: _Optional[int] = ..., real_queries: bool = ..., points: _Optional[_Iterable[_Union[CurvePoint, _Mapping]]] = ..., exact_us: _Optional[float] = ..., vector: _Optional[str] = ...) -> None: ...
 
 class CurvePoint(_message.Message):
     __slots__ = ("breadth", "fetch", "recall", "us")
@@ -221,16 +248,18 @@ class CurvePoint(_message.Message):
     def __init__(self, breadth: _Optional[int] = ..., fetch: _Optional[int] = ..., recall: _Optional[float] = ..., us: _Optional[float] = ...) -> None: ...
 
 class MeasureRecallRequest(_message.Message):
-    __slots__ = ("name", "sample", "k", "recall")
+    __slots__ = ("name", "sample", "k", "recall", "vector")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     sample: int
     k: int
     recall: float
-    def __init__(self, name: _Optional[str] = ..., sample: _Optional[int] = ..., k: _Optional[int] = ..., recall: _Optional[float] = ...) -> None: ...
+    vector: str
+    def __init__(self, name: _Optional[str] = ..., sample: _Optional[int] = ..., k: _Optional[int] = ..., recall: _Optional[float] = ..., vector: _Optional[str] = ...) -> None: ...
 
 class MeasureRecallResponse(_message.Message):
     __slots__ = ("shards",)

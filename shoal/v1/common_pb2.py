@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/common.proto\x12\x08shoal.v1\"G\n\x08PointIds\x12\x10\n\x08integers\x18\x01 \x03(\x12\x12\x0f\n\x07strings\x18\x02 \x03(\t\x12\x18\n\x10string_positions\x18\x03 \x03(\r\"4\n\x07Vectors\x12\x0b\n\x03\x64im\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06values\x18\x03 \x03(\x02\"c\n\nPointBatch\x12\x1f\n\x03ids\x18\x01 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\"\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12\x10\n\x08payloads\x18\x03 \x03(\t\"\xa1\x01\n\x0bPointChange\x12\x15\n\x0bset_payload\x18\x01 \x01(\tH\x00\x12\x19\n\x0freplace_payload\x18\x02 \x01(\tH\x00\x12\x30\n\x0e\x64\x65lete_payload\x18\x03 \x01(\x0b\x32\x16.shoal.v1.PayloadPathsH\x00\x12$\n\x07vectors\x18\x04 \x01(\x0b\x32\x11.shoal.v1.VectorsH\x00\x42\x08\n\x06\x63hange\"4\n\x0cPayloadPaths\x12$\n\x05paths\x18\x01 \x03(\x0b\x32\x15.shoal.v1.PayloadPath\"\x1b\n\x0bPayloadPath\x12\x0c\n\x04keys\x18\x01 \x03(\t\"+\n\tRequestId\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"=\n\x08ShardSeq\x12\x15\n\rcollection_id\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"}\n\x04Hits\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\r\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x12\x10\n\x08payloads\x18\x04 \x03(\t\x12\"\n\x07vectors\x18\x05 \x01(\x0b\x32\x11.shoal.v1.Vectors\"\xe9\x01\n\tErrorInfo\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\t\x12\r\n\x05shard\x18\x03 \x01(\t\x12\x12\n\x05index\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\x07\x61pplied\x18\x05 \x03(\x0b\x32 .shoal.v1.ErrorInfo.AppliedEntry\x12\x1b\n\x0eretry_after_ms\x18\x06 \x01(\rH\x01\x88\x01\x01\x1a.\n\x0c\x41ppliedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_indexB\x11\n\x0f_retry_after_ms*q\n\x0b\x43onsistency\x12\x1b\n\x17\x43ONSISTENCY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONSISTENCY_ANY\x10\x01\x12\x17\n\x13\x43ONSISTENCY_SESSION\x10\x02\x12\x17\n\x13\x43ONSISTENCY_PRIMARY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/common.proto\x12\x08shoal.v1\"G\n\x08PointIds\x12\x10\n\x08integers\x18\x01 \x03(\x12\x12\x0f\n\x07strings\x18\x02 \x03(\t\x12\x18\n\x10string_positions\x18\x03 \x03(\r\"4\n\x07Vectors\x12\x0b\n\x03\x64im\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06values\x18\x03 \x03(\x02\"S\n\x0cNamedVectors\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12\x11\n\tpositions\x18\x03 \x03(\r\"\x8a\x01\n\nPointBatch\x12\x1f\n\x03ids\x18\x01 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\"\n\x07vectors\x18\x02 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12\x10\n\x08payloads\x18\x03 \x03(\t\x12%\n\x05named\x18\x04 \x03(\x0b\x32\x16.shoal.v1.NamedVectors\"\x81\x02\n\x0bPointChange\x12\x15\n\x0bset_payload\x18\x01 \x01(\tH\x00\x12\x19\n\x0freplace_payload\x18\x02 \x01(\tH\x00\x12\x30\n\x0e\x64\x65lete_payload\x18\x03 \x01(\x0b\x32\x16.shoal.v1.PayloadPathsH\x00\x12$\n\x07vectors\x18\x04 \x01(\x0b\x32\x11.shoal.v1.VectorsH\x00\x12-\n\x05named\x18\x05 \x01(\x0b\x32\x1c.shoal.v1.NamedVectorsChangeH\x00\x12/\n\x06packed\x18\x06 \x01(\x0b\x32\x1d.shoal.v1.PackedVectorsChangeH\x00\x42\x08\n\x06\x63hange\"=\n\x12NamedVectorsChange\x12\'\n\x07vectors\x18\x01 \x03(\x0b\x32\x16.shoal.v1.NamedVectors\"D\n\x13PackedVectorsChange\x12\x1f\n\x04rows\x18\x01 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12\x0c\n\x04\x64ims\x18\x02 \x03(\r\"4\n\x0cPayloadPaths\x12$\n\x05paths\x18\x01 \x03(\x0b\x32\x15.shoal.v1.PayloadPath\"\x1b\n\x0bPayloadPath\x12\x0c\n\x04keys\x18\x01 \x03(\t\"+\n\tRequestId\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"=\n\x08ShardSeq\x12\x15\n\rcollection_id\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"\xa4\x01\n\x04Hits\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\r\x12\x1f\n\x03ids\x18\x02 \x01(\x0b\x32\x12.shoal.v1.PointIds\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x12\x10\n\x08payloads\x18\x04 \x03(\t\x12\"\n\x07vectors\x18\x05 \x01(\x0b\x32\x11.shoal.v1.Vectors\x12%\n\x05named\x18\x06 \x03(\x0b\x32\x16.shoal.v1.NamedVectors\"\xe9\x01\n\tErrorInfo\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\t\x12\r\n\x05shard\x18\x03 \x01(\t\x12\x12\n\x05index\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\x07\x61pplied\x18\x05 \x03(\x0b\x32 .shoal.v1.ErrorInfo.AppliedEntry\x12\x1b\n\x0eretry_after_ms\x18\x06 \x01(\rH\x01\x88\x01\x01\x1a.\n\x0c\x41ppliedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_indexB\x11\n\x0f_retry_after_ms*q\n\x0b\x43onsistency\x12\x1b\n\x17\x43ONSISTENCY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONSISTENCY_ANY\x10\x01\x12\x17\n\x13\x43ONSISTENCY_SESSION\x10\x02\x12\x17\n\x13\x43ONSISTENCY_PRIMARY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,28 +33,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORINFO_APPLIEDENTRY']._loaded_options = None
   _globals['_ERRORINFO_APPLIEDENTRY']._serialized_options = b'8\001'
-  _globals['_CONSISTENCY']._serialized_start=981
-  _globals['_CONSISTENCY']._serialized_end=1094
+  _globals['_CONSISTENCY']._serialized_start=1375
+  _globals['_CONSISTENCY']._serialized_end=1488
   _globals['_POINTIDS']._serialized_start=35
   _globals['_POINTIDS']._serialized_end=106
   _globals['_VECTORS']._serialized_start=108
   _globals['_VECTORS']._serialized_end=160
-  _globals['_POINTBATCH']._serialized_start=162
-  _globals['_POINTBATCH']._serialized_end=261
-  _globals['_POINTCHANGE']._serialized_start=264
-  _globals['_POINTCHANGE']._serialized_end=425
-  _globals['_PAYLOADPATHS']._serialized_start=427
-  _globals['_PAYLOADPATHS']._serialized_end=479
-  _globals['_PAYLOADPATH']._serialized_start=481
-  _globals['_PAYLOADPATH']._serialized_end=508
-  _globals['_REQUESTID']._serialized_start=510
-  _globals['_REQUESTID']._serialized_end=553
-  _globals['_SHARDSEQ']._serialized_start=555
-  _globals['_SHARDSEQ']._serialized_end=616
-  _globals['_HITS']._serialized_start=618
-  _globals['_HITS']._serialized_end=743
-  _globals['_ERRORINFO']._serialized_start=746
-  _globals['_ERRORINFO']._serialized_end=979
-  _globals['_ERRORINFO_APPLIEDENTRY']._serialized_start=904
-  _globals['_ERRORINFO_APPLIEDENTRY']._serialized_end=950
+  _globals['_NAMEDVECTORS']._serialized_start=162
+  _globals['_NAMEDVECTORS']._serialized_end=245
+  _globals['_POINTBATCH']._serialized_start=248
+  _globals['_POINTBATCH']._serialized_end=386
+  _globals['_POINTCHANGE']._serialized_start=389
+  _globals['_POINTCHANGE']._serialized_end=646
+  _globals['_NAMEDVECTORSCHANGE']._serialized_start=648
+  _globals['_NAMEDVECTORSCHANGE']._serialized_end=709
+  _globals['_PACKEDVECTORSCHANGE']._serialized_start=711
+  _globals['_PACKEDVECTORSCHANGE']._serialized_end=779
+  _globals['_PAYLOADPATHS']._serialized_start=781
+  _globals['_PAYLOADPATHS']._serialized_end=833
+  _globals['_PAYLOADPATH']._serialized_start=835
+  _globals['_PAYLOADPATH']._serialized_end=862
+  _globals['_REQUESTID']._serialized_start=864
+  _globals['_REQUESTID']._serialized_end=907
+  _globals['_SHARDSEQ']._serialized_start=909
+  _globals['_SHARDSEQ']._serialized_end=970
+  _globals['_HITS']._serialized_start=973
+  _globals['_HITS']._serialized_end=1137
+  _globals['_ERRORINFO']._serialized_start=1140
+  _globals['_ERRORINFO']._serialized_end=1373
+  _globals['_ERRORINFO_APPLIEDENTRY']._serialized_start=1298
+  _globals['_ERRORINFO_APPLIEDENTRY']._serialized_end=1344
 # @@protoc_insertion_point(module_scope)

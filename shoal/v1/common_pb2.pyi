@@ -38,27 +38,57 @@ class Vectors(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, dim: _Optional[int] = ..., data: _Optional[bytes] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class NamedVectors(_message.Message):
+    __slots__ = ("name", "vectors", "positions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    vectors: Vectors
+    positions: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ..., positions: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class PointBatch(_message.Message):
-    __slots__ = ("ids", "vectors", "payloads")
+    __slots__ = ("ids", "vectors", "payloads", "named")
     IDS_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    NAMED_FIELD_NUMBER: _ClassVar[int]
     ids: PointIds
     vectors: Vectors
     payloads: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ids: _Optional[_Union[PointIds, _Mapping]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ..., payloads: _Optional[_Iterable[str]] = ...) -> None: ...
+    named: _containers.RepeatedCompositeFieldContainer[NamedVectors]
+    def __init__(self, ids: _Optional[_Union[PointIds, _Mapping]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ..., payloads: _Optional[_Iterable[str]] = ..., named: _Optional[_Iterable[_Union[NamedVectors, _Mapping]]] = ...) -> None: ...
 
 class PointChange(_message.Message):
-    __slots__ = ("set_payload", "replace_payload", "delete_payload", "vectors")
+    __slots__ = ("set_payload", "replace_payload", "delete_payload", "vectors", "named", "packed")
     SET_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     REPLACE_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     DELETE_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
+    NAMED_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     set_payload: str
     replace_payload: str
     delete_payload: PayloadPaths
     vectors: Vectors
-    def __init__(self, set_payload: _Optional[str] = ..., replace_payload: _Optional[str] = ..., delete_payload: _Optional[_Union[PayloadPaths, _Mapping]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
+    named: NamedVectorsChange
+    packed: PackedVectorsChange
+    def __init__(self, set_payload: _Optional[str] = ..., replace_payload: _Optional[str] = ..., delete_payload: _Optional[_Union[PayloadPaths, _Mapping]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ..., named: _Optional[_Union[NamedVectorsChange, _Mapping]] = ..., packed: _Optional[_Union[PackedVectorsChange, _Mapping]] = ...) -> None: ...
+
+class NamedVectorsChange(_message.Message):
+    __slots__ = ("vectors",)
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    vectors: _containers.RepeatedCompositeFieldContainer[NamedVectors]
+    def __init__(self, vectors: _Optional[_Iterable[_Union[NamedVectors, _Mapping]]] = ...) -> None: ...
+
+class PackedVectorsChange(_message.Message):
+    __slots__ = ("rows", "dims")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    DIMS_FIELD_NUMBER: _ClassVar[int]
+    rows: Vectors
+    dims: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, rows: _Optional[_Union[Vectors, _Mapping]] = ..., dims: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PayloadPaths(_message.Message):
     __slots__ = ("paths",)
@@ -91,18 +121,20 @@ class ShardSeq(_message.Message):
     def __init__(self, collection_id: _Optional[str] = ..., shard: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class Hits(_message.Message):
-    __slots__ = ("counts", "ids", "scores", "payloads", "vectors")
+    __slots__ = ("counts", "ids", "scores", "payloads", "vectors", "named")
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
+    NAMED_FIELD_NUMBER: _ClassVar[int]
     counts: _containers.RepeatedScalarFieldContainer[int]
     ids: PointIds
     scores: _containers.RepeatedScalarFieldContainer[float]
     payloads: _containers.RepeatedScalarFieldContainer[str]
     vectors: Vectors
-    def __init__(self, counts: _Optional[_Iterable[int]] = ..., ids: _Optional[_Union[PointIds, _Mapping]] = ..., scores: _Optional[_Iterable[float]] = ..., payloads: _Optional[_Iterable[str]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
+    named: _containers.RepeatedCompositeFieldContainer[NamedVectors]
+    def __init__(self, counts: _Optional[_Iterable[int]] = ..., ids: _Optional[_Union[PointIds, _Mapping]] = ..., scores: _Optional[_Iterable[float]] = ..., payloads: _Optional[_Iterable[str]] = ..., vectors: _Optional[_Union[Vectors, _Mapping]] = ..., named: _Optional[_Iterable[_Union[NamedVectors, _Mapping]]] = ...) -> None: ...
 
 class ErrorInfo(_message.Message):
     __slots__ = ("field", "limit", "shard", "index", "applied", "retry_after_ms")

@@ -269,7 +269,7 @@ class TextExplain(_message.Message):
     def __init__(self, shard: _Optional[int] = ..., segment: _Optional[str] = ..., state: _Optional[str] = ..., query: _Optional[int] = ..., rows: _Optional[int] = ..., words: _Optional[int] = ..., postings: _Optional[int] = ..., plan: _Optional[str] = ..., eligible: _Optional[int] = ..., scored: _Optional[int] = ..., us: _Optional[float] = ...) -> None: ...
 
 class SegmentExplain(_message.Message):
-    __slots__ = ("shard", "segment", "state", "index", "group", "queries", "rows", "plan", "estimated_selectivity", "selectivity", "candidates", "breadth", "breadth_name", "fallbacks", "filter_us", "search_us", "score_us", "filter_cached")
+    __slots__ = ("shard", "segment", "state", "index", "group", "queries", "rows", "plan", "estimated_selectivity", "selectivity", "candidates", "breadth", "breadth_name", "fallbacks", "filter_us", "search_us", "score_us", "filter_cached", "vector")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +288,7 @@ class SegmentExplain(_message.Message):
     SEARCH_US_FIELD_NUMBER: _ClassVar[int]
     SCORE_US_FIELD_NUMBER: _ClassVar[int]
     FILTER_CACHED_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     shard: int
     segment: str
     state: str
@@ -306,4 +307,5 @@ class SegmentExplain(_message.Message):
     search_us: float
     score_us: float
     filter_cached: bool
-    def __init__(self, shard: _Optional[int] = ..., segment: _Optional[str] = ..., state: _Optional[str] = ..., index: _Optional[str] = ..., group: _Optional[int] = ..., queries: _Optional[int] = ..., rows: _Optional[int] = ..., plan: _Optional[str] = ..., estimated_selectivity: _Optional[float] = ..., selectivity: _Optional[float] = ..., candidates: _Optional[int] = ..., breadth: _Optional[int] = ..., breadth_name: _Optional[str] = ..., fallbacks: _Optional[int] = ..., filter_us: _Optional[float] = ..., search_us: _Optional[float] = ..., score_us: _Optional[float] = ..., filter_cached: bool = ...) -> None: ...
+    vector: str
+    def __init__(self, shard: _Optional[int] = ..., segment: _Optional[str] = ..., state: _Optional[str] = ..., index: _Optional[str] = ..., group: _Optional[int] = ..., queries: _Optional[int] = ..., rows: _Optional[int] = ..., plan: _Optional[str] = ..., estimated_selectivity: _Optional[float] = ..., selectivity: _Optional[float] = ..., candidates: _Optional[int] = ..., breadth: _Optional[int] = ..., breadth_name: _Optional[str] = ..., fallbacks: _Optional[int] = ..., filter_us: _Optional[float] = ..., search_us: _Optional[float] = ..., score_us: _Optional[float] = ..., filter_cached: bool = ..., vector: _Optional[str] = ...) -> None: ...

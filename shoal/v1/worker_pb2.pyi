@@ -71,7 +71,7 @@ class ShardWriteResponse(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., affected: _Optional[int] = ..., more: bool = ...) -> None: ...
 
 class ShardSearchRequest(_message.Message):
-    __slots__ = ("shard", "queries", "groups", "exact", "recall", "ef", "nprobe", "radius", "explain", "with_payload", "with_vectors", "terms")
+    __slots__ = ("shard", "queries", "groups", "exact", "recall", "ef", "nprobe", "radius", "explain", "with_payload", "with_vectors", "terms", "vector")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,7 @@ class ShardSearchRequest(_message.Message):
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     queries: _common_pb2.Vectors
     groups: _containers.RepeatedCompositeFieldContainer[_search_pb2.QueryGroup]
@@ -96,7 +97,8 @@ class ShardSearchRequest(_message.Message):
     with_payload: bool
     with_vectors: bool
     terms: ReadTerms
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[_search_pb2.QueryGroup, _Mapping]]] = ..., exact: bool = ..., recall: _Optional[float] = ..., ef: _Optional[int] = ..., nprobe: _Optional[int] = ..., radius: _Optional[float] = ..., explain: bool = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ...) -> None: ...
+    vector: str
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[_search_pb2.QueryGroup, _Mapping]]] = ..., exact: bool = ..., recall: _Optional[float] = ..., ef: _Optional[int] = ..., nprobe: _Optional[int] = ..., radius: _Optional[float] = ..., explain: bool = ..., with_payload: bool = ..., with_vectors: bool = ..., terms: _Optional[_Union[ReadTerms, _Mapping]] = ..., vector: _Optional[str] = ...) -> None: ...
 
 class ShardSearchResponse(_message.Message):
     __slots__ = ("hits", "explain")
@@ -353,14 +355,16 @@ class ShardOptimizeResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ShardTuneRequest(_message.Message):
-    __slots__ = ("shard", "k", "queries")
+    __slots__ = ("shard", "k", "queries", "vector")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     k: int
     queries: _common_pb2.Vectors
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ...) -> None: ...
+    vector: str
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., queries: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., vector: _Optional[str] = ...) -> None: ...
 
 class ShardTuneResponse(_message.Message):
     __slots__ = ("curves",)
@@ -369,16 +373,18 @@ class ShardTuneResponse(_message.Message):
     def __init__(self, curves: _Optional[_Iterable[_Union[_collections_pb2.SegmentCurve, _Mapping]]] = ...) -> None: ...
 
 class ShardMeasureRecallRequest(_message.Message):
-    __slots__ = ("shard", "k", "sample", "recall")
+    __slots__ = ("shard", "k", "sample", "recall", "vector")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     shard: ShardRef
     k: int
     sample: int
     recall: float
-    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., sample: _Optional[int] = ..., recall: _Optional[float] = ...) -> None: ...
+    vector: str
+    def __init__(self, shard: _Optional[_Union[ShardRef, _Mapping]] = ..., k: _Optional[int] = ..., sample: _Optional[int] = ..., recall: _Optional[float] = ..., vector: _Optional[str] = ...) -> None: ...
 
 class ShardMeasureRecallResponse(_message.Message):
     __slots__ = ("measured",)

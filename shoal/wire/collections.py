@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.fusion_choice import SearchDefaults
+from shoal.core.metric import Metric
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.requests import (
     AlterCollection,

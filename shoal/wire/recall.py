@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from shoal.core.points import Matrix
 from shoal.core.requests import DEFAULT_K, DEFAULT_SAMPLE, MeasureRecall, TuneCollection
-from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
+from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.v1 import collections_pb2, common_pb2, worker_pb2
 from shoal.wire.call_parts import shard_from_message, shard_to_message
 from shoal.wire.columns import vectors_from_message, vectors_to_message

@@ -14,8 +14,8 @@ import faiss
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared
 from shoal.shard_worker.index import tuning as tuning_module
 from shoal.shard_worker.index.search.approximate import nearest

@@ -26,17 +26,16 @@ from shoal.core.shard_calls import (
     ShardDelete,
     ShardDeleteMatching,
     ShardGet,
-    ShardMeasureRecall,
     ShardScroll,
     ShardSearch,
     ShardService,
     ShardsSearch,
-    ShardTune,
     ShardUpsert,
     WorkerStatus,
     WriteAck,
 )
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import ShardMeasureRecall, ShardTune
 from shoal.router.rpc.leader import GrpcLeader
 from shoal.router.rpc.remote_worker import RemoteWorker, connect_worker
 from shoal.runtime.calls import UnaryCall, calls_of

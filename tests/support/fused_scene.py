@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.fused_search import DenseLeg, FusedFound, FusedSearch, TextLeg
 from shoal.core.fusion import Candidates, LegHits, fuse
 from shoal.core.fusion_choice import Fusion, SearchDefaults
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.requests import Upsert
 from shoal.core.shard_calls import Exact, QueryGroup, ShardSearch

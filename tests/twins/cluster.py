@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core.cluster_map import ClusterMap, LeaderEntry, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.fused_search import FieldSpans
 from shoal.core.fusion_choice import SearchDefaults
@@ -18,26 +18,23 @@ from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.map_tables import CollectionTable, ShardTable
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
 from shoal.core.shard_calls import (
     OlderWorker,
-    SegmentCurve,
     ShardCount,
     ShardDelete,
     ShardDeleteMatching,
     ShardFound,
     ShardGet,
-    ShardMeasureRecall,
-    ShardRecall,
     ShardScroll,
     ShardSearch,
     ShardsFound,
     ShardsSearch,
     ShardStats,
-    ShardTune,
     ShardUpdate,
     ShardUpsert,
     ShardWrite,
@@ -51,6 +48,7 @@ from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, Text
 from shoal.core.text_fields import TextField
 from shoal.core.text_statistics import NO_STATISTICS
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.router.cluster.workers import Workers
 from shoal.router.shards.metrics import ShardCallMeter
 from shoal.router.wiring import Router, make_router

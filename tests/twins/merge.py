@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.topk import HitColumns, concat_ids, hit_order, rank_in_group
 
 

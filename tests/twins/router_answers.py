@@ -28,8 +28,9 @@ from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, LogEnd, Recovery, 
 from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery, Written
 from shoal.core.requests import Request, ShardToken
 from shoal.core.scoring import prepared, scores
-from shoal.core.shard_calls import CurvePoint, SegmentCurve, SegmentExplain, ShardRecall
+from shoal.core.shard_calls import SegmentExplain
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardRecall
 from tests.twins.fused_answers import FusedTwin, stored_points
 from tests.twins.shard import point_after
 

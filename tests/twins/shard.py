@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
+from shoal.core.metric import Metric
 from shoal.core.payload import payload_from_json
 from shoal.core.point_change import PointChange, PointUpdate, UpdateVectors
 from shoal.core.points import PointId, StoredColumns, id_array

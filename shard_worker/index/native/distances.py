@@ -11,7 +11,7 @@ import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 
 faiss: Any = _faiss

@@ -13,9 +13,9 @@ import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import Codec, IndexFamily, IndexSpec
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.huge_pages import use_huge_pages
 from shoal.shard_worker.index.native.kinds import (

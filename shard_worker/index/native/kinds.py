@@ -16,8 +16,8 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import FLAT, LIST_BYTES, Codec, IndexFamily, IndexSpec, inner_dim
+from shoal.core.metric import Metric
 
 faiss: Any = _faiss
 """FAISS without types: its type stubs lack half of what is used here."""

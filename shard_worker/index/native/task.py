@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import parse_index
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.filling import block_step, filled
 from shoal.shard_worker.index.native.index import NativeIndex, Packed

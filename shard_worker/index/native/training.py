@@ -13,9 +13,9 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.errors import Internal
 from shoal.core.index_spec import Codec, IndexFamily, IndexSpec
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.clusters import centroids_of
 from shoal.shard_worker.index.native.index import EF_CONSTRUCTION, NativeIndex, metric_type

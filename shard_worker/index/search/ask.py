@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
 from shoal.core.errors import Unavailable
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.shard_calls import DEFAULT_RECALL, Accuracy, Exact
 from shoal.core.turns import FREE, Turn

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared, taken_scores
 from shoal.core.shard_calls import Exact, RecallTarget

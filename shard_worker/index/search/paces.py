@@ -13,8 +13,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.deadline import Clock
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.native.distances import distances_at
 from shoal.shard_worker.index.native.index import squared_distances
 from shoal.shard_worker.logic.bound_gain import WIDTH

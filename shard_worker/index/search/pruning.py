@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.turns import Turn
 from shoal.shard_worker.index.native.distances import distances_at

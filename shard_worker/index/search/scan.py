@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.shard_worker.index.native.index import inner_products, squared_distances
 from shoal.shard_worker.index.search.pruning import SAFE_SQUARE

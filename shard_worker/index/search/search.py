@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shoal.core.collection import Metric
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup

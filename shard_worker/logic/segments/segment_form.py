@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shoal.core.collection import Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.index_spec import CODED_DIM, DEFAULT_LINKS, FLAT, Codec, IndexFamily, IndexSpec, parse_index, vector_bytes, waiting_reason
+from shoal.core.metric import Metric
 from shoal.core.sizing import merge_bytes
 
 Saving = Literal["none", "sq8", "ivf"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import IndexSpec, parse_index
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared
 from shoal.shard_worker.index.build import BuildJob, Source
 from shoal.shard_worker.index.growing import GrowingSegment

@@ -10,10 +10,11 @@ from shoal.coordinator.administer import Administrator
 from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import UNBOUNDED_CALL_S, CoordinatorService, timeout_s_of
 from shoal.core.alteration import Alteration
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, RecoverShard
 from shoal.runtime.calls import CallContext

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import Unavailable
+from shoal.core.metric import Metric
 from shoal.deploy.ray import builds as ray_builds
 from shoal.deploy.ray.builds import RayBuilds
 from shoal.shard_worker.index.native.task import Material, NativeTask, unpacked

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import And, In, Range
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.requests import Search
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget
 from shoal.router.logic.checks import are_plain, check_search, is_plain_form

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import In
 from shoal.core.fused_search import DenseLeg, FusedSearch, GroupBy, TextLeg
 from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
 from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Breadth, QueryGroup, RecallTarget
 from shoal.core.text_fields import TextField
 from shoal.core.text_query import TextAsk

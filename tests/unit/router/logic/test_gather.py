@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.topk import HitColumns
 from shoal.router.logic.gather import gather_hits, gather_page, gather_points, page_points, smaller_page

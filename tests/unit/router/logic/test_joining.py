@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.filter import Filter, In
 from shoal.core.ids import CollectionId, Seq, ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import id_array
 from shoal.core.shard_calls import Breadth, Consistency, Exact, QueryGroup, RecallTarget, ShardsFound, ShardsSearch
 from shoal.core.topk import MANY_HITS, HitColumns, merge_hits

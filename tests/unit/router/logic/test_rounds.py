@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.filter import In
 from shoal.core.fused_search import DenseLeg, FusedSearch, TextLeg
 from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.shard_calls import QueryGroup
 from shoal.core.text_calls import TextHitColumns, WordShare

@@ -11,7 +11,7 @@ from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, Sha
 from shoal.core.ids import WorkerId
 from shoal.core.replies import ClusterInfo, CollectionInfo, ReplicaInfo, ShardInfo, WorkerInfo
 from shoal.core.requests import AlterCollection, MeasureRecall, TuneCollection
-from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardRecall
+from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardRecall
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.router.verbs.administration import Administration

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ResourceExhausted, ShoalError
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, id_array
 from shoal.core.requests import Upsert
 from shoal.router.rpc.search_service import SearchService

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, CollectionState, Metric
+from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DeadlineExceeded, Internal, ShoalError, Unavailable
 from shoal.core.filter import In
 from shoal.core.map_tables import CollectionTable
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns
 from shoal.core.requests import ReadAs, Search, SearchForm, ShardToken, Upsert
 from shoal.core.shard_calls import Consistency, QueryGroup

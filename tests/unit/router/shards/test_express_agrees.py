@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.filter import Filter, In, Not, Range
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, id_array
 from shoal.core.replies import Found
 from shoal.core.requests import Delete, ReadAs, Search, ShardToken, Upsert

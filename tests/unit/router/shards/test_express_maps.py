@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ShardId, Term
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns
 from shoal.core.requests import ReadAs, Search, SearchForm, Upsert
 from shoal.core.shard_calls import Consistency, QueryGroup

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, id_array
 from shoal.core.replies import Found
 from shoal.core.requests import ReadAs, Search, Upsert

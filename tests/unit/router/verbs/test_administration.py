@@ -15,7 +15,8 @@ from shoal.core.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, 
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, MeasureRecall, TuneCollection
-from shoal.core.shard_calls import Consistency, SegmentCurve, ShardCount, ShardMeasureRecall, ShardRecall, ShardStats, ShardTune
+from shoal.core.shard_calls import Consistency, ShardCount, ShardStats
+from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.router.logic.gather import gather_figures
 from tests.twins.cluster import TwinCluster
 

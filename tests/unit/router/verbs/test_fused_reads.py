@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import Filter, In, Range
 from shoal.core.fused_search import DenseLeg, FieldSpans, FusedSearch, GroupBy, TextLeg
 from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.requests import ReadAs
 from shoal.core.shard_calls import Consistency, QueryGroup, ShardGet, ShardsSearch
 from shoal.core.text_calls import TextMarksCall, TextSearchCall, TextStatsCall

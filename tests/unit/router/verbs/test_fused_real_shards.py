@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.filter import In, Range
 from shoal.core.fused_search import DenseLeg, FusedFound, FusedSearch, GroupBy, TextLeg
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, id_array
 from shoal.core.requests import Delete, Upsert
 from shoal.core.shard_calls import Exact, QueryGroup

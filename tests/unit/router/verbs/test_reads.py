@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.errors import (
     DataLoss,
     DeadlineExceeded,
@@ -24,6 +23,7 @@ from shoal.core.filter import Filter, In
 from shoal.core.filter_truth import matches
 from shoal.core.ids import ShardId
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, PointId, id_array, id_order
 from shoal.core.requests import Count, Get, ReadAs, Scroll, Search, ShardToken, Upsert
 from shoal.core.scoring import prepared, scores

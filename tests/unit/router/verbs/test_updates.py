@@ -11,12 +11,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter import And, Filter, HasId, In, Not, Or
 from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.point_change import DeletePayload, PointChange, ReplacePayload, SetPayload, UpdateVectors
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.replies import Written

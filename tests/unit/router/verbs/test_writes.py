@@ -10,12 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import CollectionState, Metric
+from shoal.core.collection import CollectionState
 from shoal.core.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.filter import And, Filter, HasId, In, Not, Or
 from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId, Revision
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, PointId, id_array
 from shoal.core.replies import Written
 from shoal.core.requests import Delete, DeleteMatching, Upsert

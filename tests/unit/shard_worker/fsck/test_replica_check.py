@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.filter import Exists
 from shoal.core.ids import Seq
 from shoal.core.index_spec import index_from_input
+from shoal.core.metric import Metric
 from shoal.core.point_change import PointUpdate, SetPayload, UpdateVectors
 from shoal.core.points import id_array
 from shoal.shard_worker.fsck.finding import Severity, Verdict

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ClusterId, RequestId, Revision, ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns
 from shoal.core.shard_calls import ShardScroll, ShardUpsert
 from shoal.core.sizing import REPLICA_BASE_BYTES

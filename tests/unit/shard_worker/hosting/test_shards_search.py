@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, InvalidArgument, Unavailable
 from shoal.core.filter import In
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, StoredColumns
 from shoal.core.shard_calls import (
     Accuracy,

@@ -15,9 +15,9 @@ import faiss
 import numpy as np
 from pyroaring import BitMap
 
-from shoal.core.collection import Metric
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
+from shoal.core.metric import Metric
 from shoal.core.payload import payload_from_json
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores

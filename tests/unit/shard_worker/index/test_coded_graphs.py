@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import CODED_DIM
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.sealed import VECTORS_SUFFIX, SealedSegment

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared
 from shoal.shard_worker.index.codes import CodeRange, codes_suffice
 from tests.support.worker.made_segments import clustered

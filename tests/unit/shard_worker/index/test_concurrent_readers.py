@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
 from shoal.shard_worker.index.sealed import SealedSegment

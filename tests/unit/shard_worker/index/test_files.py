@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss
+from shoal.core.metric import Metric
 from shoal.core.points import PointId
 from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.sealed import INDEX_SUFFIX, PAYLOAD_SUFFIX, ROWS_SUFFIX, VECTORS_SUFFIX

@@ -10,10 +10,10 @@ import faiss
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.filter import In
 from shoal.core.index_spec import parse_index, vector_bytes, waiting_reason
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared, scores
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX, VECTORS_SUFFIX, SealedSegment

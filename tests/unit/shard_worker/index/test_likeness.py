@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.likeness import Likeness, remoteness, remoteness_of_one
 
 

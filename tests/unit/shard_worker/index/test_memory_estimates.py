@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import IdArray, id_array
 from shoal.core.sizing import growing_row_bytes, size_of
 from shoal.core.text_fields import text_fields_from_input

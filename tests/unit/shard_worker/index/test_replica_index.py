@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument
+from shoal.core.metric import Metric
 from shoal.core.points import PointId
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.view import IndexView

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.filter_input import filter_from_input
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, id_array, id_order, id_ranks
 from shoal.core.shard_calls import Exact, QueryGroup
 from shoal.shard_worker.index import ties

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.index_spec import CODED_DIM
-from shoal.core.shard_calls import ShardTune
+from shoal.core.metric import Metric
+from shoal.core.tuning_calls import ShardTune
 from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.replica import engine

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 from shoal.core.ids import CollectionId, Seq, ShardId
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns
 from shoal.core.requests import Upsert
 from shoal.core.shard_calls import Consistency, Exact, QueryGroup, ShardsSearch

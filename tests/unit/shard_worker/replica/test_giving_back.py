@@ -14,8 +14,9 @@ from shoal.core.errors import DataLoss, InvalidArgument, ShoalError, Unavailable
 from shoal.core.filter_input import filter_from_input
 from shoal.core.ids import ClusterId
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.shard_calls import Consistency, QueryGroup, ReadTerms, ShardCount, ShardSearch, ShardTune
+from shoal.core.shard_calls import Consistency, QueryGroup, ReadTerms, ShardCount, ShardSearch
 from shoal.core.sizing import replica_files
+from shoal.core.tuning_calls import ShardTune
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.replica import engine as engine_module
 from shoal.shard_worker.replica.engine import Engine, EngineSettings

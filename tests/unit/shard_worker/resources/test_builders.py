@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import Internal, InvalidArgument, PreconditionFailed, Unavailable
 from shoal.core.index_spec import CODED_DIM
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.native.task import Material, NativeTask, run_native_task
 from shoal.shard_worker.index.sealed import SealedSegment

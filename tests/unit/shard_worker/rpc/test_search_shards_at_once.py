@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import Unavailable
+from shoal.core.metric import Metric
 from shoal.core.points import PointColumns, id_array
 from shoal.core.requests import Upsert
 from shoal.core.shard_calls import QueryGroup, ShardsSearch

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared, scores
 from shoal.shard_worker.index.tuning import RANKS, Tuning
 from shoal.shard_worker.index.view import SegmentView

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget, ShardFound, ShardSearch
 from shoal.shard_worker.index import tuning as tuning_module
 from shoal.shard_worker.index.search.paces import Paces

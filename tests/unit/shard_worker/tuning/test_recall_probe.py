@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.metric import Metric
 from shoal.core.scoring import scores
-from shoal.core.shard_calls import Exact, RecallTarget, ShardFound, ShardMeasureRecall, ShardSearch
+from shoal.core.shard_calls import Exact, RecallTarget, ShardFound, ShardSearch
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import ShardMeasureRecall
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.tuning.recall_probe import ProbeQueries, probe, stand_ins
 from tests.support.worker.made_segments import frozen

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.filter import Filter, In
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
 from shoal.shard_worker.index import tuning as tuning_module
 from shoal.shard_worker.index.search.ask import SearchContext

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared, scores
 from shoal.shard_worker.tuning import truth as module
 from shoal.shard_worker.tuning.truth import ABSENT, QuerySample, exact_truth

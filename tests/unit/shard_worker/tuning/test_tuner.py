@@ -12,12 +12,14 @@ import faiss
 import numpy as np
 import pytest
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, Internal, Unavailable
 from shoal.core.ids import CollectionId, ShardId
+from shoal.core.metric import Metric
 from shoal.core.scoring import scores
-from shoal.core.shard_calls import ShardFound, ShardMeasureRecall, ShardSearch, ShardTune
+from shoal.core.shard_calls import ShardFound, ShardSearch
 from shoal.core.topk import HitColumns
+from shoal.core.tuning_calls import ShardMeasureRecall, ShardTune
 from shoal.shard_worker.index.tuning import Tuning
 from shoal.shard_worker.index.view import IndexView, SegmentView
 from shoal.shard_worker.logic.tuning import plan as tuning_plan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shoal.core.errors import DeadlineExceeded, InvalidArgument
-from shoal.core.shard_calls import ShardMeasureRecall, ShardTune
+from shoal.core.tuning_calls import ShardMeasureRecall, ShardTune
 from shoal.shard_worker.tuning.files import TuningFiles
 from shoal.shard_worker.tuning.query_kinds import QueryKinds
 from tests.support.worker.made_segments import clustered

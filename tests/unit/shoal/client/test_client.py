@@ -9,9 +9,10 @@ import pytest
 import shoal
 from shoal.client.identity import RequestIds, Session
 from shoal.client.routers import addresses_from_input
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import BY_STATUS, AlreadyExists, ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.metric import Metric
 from shoal.core.requests import Count, CreateCollection, Delete, DropCollection, Get, Scroll, Search, ShardToken, Upsert
 from shoal.core.shard_calls import Consistency, Exact
 from tests.twins.router_answers import DictCluster, PausingClock, client_with

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.scoring import block_rows, normalised, pair_scores, prepared, scores, taken_scores
 
 DIMS = [1, 2, 7, 8, 9, 31, 128, 129, 784, 1000]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, id_array, id_order
 from shoal.core.topk import HitColumns, PartRows, concat_hits, concat_ids, hit_order, merge_hits, order_of_one, rank_in_group
 from tests.twins.merge import merge_by_sorting

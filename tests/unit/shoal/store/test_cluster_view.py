@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
-from shoal.core.collection import Collection, CollectionSpec, CollectionState, Metric
+from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import DataLoss, NotFound, Unavailable
 from shoal.core.fusion_choice import SearchDefaults, search_defaults_from_input
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable
+from shoal.core.metric import Metric
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
 from shoal.core.text_fields import text_fields_from_input

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import CollectionSpec, Metric
+from shoal.core.collection import CollectionSpec
 from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.metric import Metric
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.requests import AlterCollection, CreateCollection, DescribeCollection, DropCollection, ListCollections, OptimizeCollection
 from shoal.core.text_fields import AnalyzerKind, AnalyzerOptions, TextField

@@ -21,8 +21,9 @@ from shoal.core.point_change import SetPayload
 from shoal.core.points import PointColumns, id_array
 from shoal.core.recovery import RecoveryRequest
 from shoal.core.replies import ReplicaInfo, Written
-from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget, ShardRecall
+from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.text_query import TextAsk
+from shoal.core.tuning_calls import ShardRecall
 from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
 from shoal.wire.public_calls import METHODS
 

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from shoal.core.errors import InvalidArgument
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.requests import MeasureRecall, TuneCollection
-from shoal.core.shard_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
+from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.wire import recall as wire
 from tests.unit.shoal.wire.strategies import over_the_wire, shard_ids
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.native import index as index_module
 from shoal.shard_worker.index.native.huge_pages import HUGE_BYTES, use_huge_pages, whole_pages
 from shoal.shard_worker.index.native.index import NativeIndex

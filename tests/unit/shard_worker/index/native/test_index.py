@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import FLAT, parse_index
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
 from shoal.shard_worker.index.native.index import NativeIndex

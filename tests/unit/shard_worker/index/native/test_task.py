@@ -10,9 +10,9 @@ import faiss
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.index_spec import parse_index
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.native.task import Material, NativeTask, PackedIndex, carried_rows, run_native_task, unpacked
 from shoal.shard_worker.index.sealed import INDEX_SUFFIX, SealedSegment

@@ -11,8 +11,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import parse_index
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.native.index import NativeIndex
 from shoal.shard_worker.index.native.threads import alone, build_thread_init, search_thread_init
 

@@ -9,8 +9,8 @@ import functools
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.filter import HasId, Not
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Accuracy, Breadth, QueryGroup, RecallTarget
 from shoal.shard_worker.index.search.search import search_view
 from shoal.shard_worker.index.tuning import EXACT

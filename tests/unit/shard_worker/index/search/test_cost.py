@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.filter import In
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.search import UNKNOWN_FILTER_US, estimated_search_us, search_view

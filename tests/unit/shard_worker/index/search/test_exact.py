@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.exact import exact_hits
 from tests.unit.shard_worker.index.twin import INDEXES, Writer, brute_force, by_query, exact, new_index, search

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Prefix, Range
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.shard_worker.index.search.ask import SearchContext
 from shoal.shard_worker.index.search.search import search_view

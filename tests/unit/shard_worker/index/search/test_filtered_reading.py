@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.filter import Filter, In, Not
 from shoal.core.filter_truth import matches
+from shoal.core.metric import Metric
 from shoal.core.points import PointId, id_order
 from shoal.shard_worker.index.search.ask import ViewOutdated
 from shoal.shard_worker.index.search.filtered_reading import count_view, ids_page, rows_matching

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.filter import HasId
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import Breadth, QueryGroup
 from shoal.shard_worker.index.sealed import VECTORS_SUFFIX
 from shoal.shard_worker.index.search.ask import SearchContext

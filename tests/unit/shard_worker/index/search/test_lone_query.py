@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.scoring import prepared
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns, merge_hits

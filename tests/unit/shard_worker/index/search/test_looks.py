@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.filter import And, Contains, Filter, In, Not, Or
 from shoal.core.filter_predicate import predicate_of
+from shoal.core.metric import Metric
 from shoal.core.points import id_order
 from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
 from shoal.shard_worker.index.search import exact, filtered_reading

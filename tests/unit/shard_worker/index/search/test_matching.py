@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.filter import Filter, HasId, In, Not, Range
 from shoal.core.filter_truth import matches
+from shoal.core.metric import Metric
 from shoal.shard_worker.index.search.ask import SearchContext, ViewOutdated
 from shoal.shard_worker.index.search.matching import Sought, matching
 from shoal.shard_worker.index.view import SegmentView

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
 from shoal.core.topk import hit_order

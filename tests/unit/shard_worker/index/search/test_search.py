@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.errors import InvalidArgument
 from shoal.core.filter import In, Not, Range
+from shoal.core.metric import Metric
 from shoal.core.scoring import scores
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget, SegmentExplain
 from shoal.shard_worker.index.search.search import search_view

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.filter import In, filter_key
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.shard_calls import Exact, QueryGroup
 from shoal.shard_worker.index.search.ask import SearchContext

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from shoal.core.collection import Metric
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, PreconditionFailed
 from shoal.core.filter import Filter, In
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.metric import Metric
 from shoal.core.shard_calls import QueryGroup
 from shoal.core.text_calls import TextSearchCall
 from shoal.core.text_fields import AnalyzerKind, AnalyzerOptions, TextField

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.collection import Metric
 from shoal.core.index_spec import CODED_DIM, parse_index, vector_bytes
+from shoal.core.metric import Metric
 from shoal.core.sizing import merge_bytes
 from shoal.shard_worker.logic.segments.segment_form import FLAT_ROWS, RETRAIN_RATIO, Saving, SealedForm, saving_for
 
