@@ -124,10 +124,9 @@ def spec_from_input(
 def check_min_isr(min_isr: int, replicas: int) -> None:
     """Raise InvalidArgument unless min_isr is 0 (the default) or from 1 to replicas."""
     if isinstance(min_isr, bool) or not isinstance(min_isr, int) or not 0 <= min_isr <= replicas:
-        raise InvalidArgument(
-            f"min_isr is {min_isr!r}, with {replicas} replicas it must be from 1 to {replicas}, or 0 for {max(1, replicas - 1)}, the usual",
-            ErrorDetails(field="min_isr"),
-        )
+        usual = max(1, replicas - 1)
+        allowed = f"with {replicas} replicas it must be from 1 to {replicas}, or 0 for {usual}, the usual"
+        raise InvalidArgument(f"min_isr is {shown(min_isr)}, {allowed}", ErrorDetails(field="min_isr"))
 
 
 def check_recall(recall: float) -> None:
@@ -156,4 +155,4 @@ def _metric(value: str) -> Metric:
     try:
         return Metric(value)
     except ValueError:
-        raise InvalidArgument(f"metric is {value!r}, it must be one of l2, ip, cosine", ErrorDetails(field="metric")) from None
+        raise InvalidArgument(f"metric is {shown(value)}, it must be one of l2, ip, cosine", ErrorDetails(field="metric")) from None
