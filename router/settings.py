@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
+from shoal.core.shown import shown
 from shoal.runtime.role_settings import RoleSettings, check_http_port
 from shoal.runtime.settings import setting
 from shoal.wire.filters import DEEPEST_FILTER
@@ -44,7 +45,7 @@ class RouterSettings(RoleSettings):
         check_http_port(self.http_port, self.port)
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
-                raise InvalidArgument(f"{name} is {value!r}, it must be above 0", ErrorDetails(field=name))
+                raise InvalidArgument(f"{name} is {shown(value)}, it must be above 0", ErrorDetails(field=name))
         if self.max_filter_depth > DEEPEST_FILTER:
             raise InvalidArgument(
                 f"max_filter_depth is {self.max_filter_depth}, at most {DEEPEST_FILTER} is allowed", ErrorDetails(field="max_filter_depth")

@@ -179,7 +179,7 @@ class AsyncClient(AwaitedPointUpdates):
 
     async def optimize(self, name: str, progress: bool | Progress = False, *, timeout: float | None = None) -> None:
         """See Client."""
-        with Shown(progress, f"optimize {name}").drawn(None) as told:
+        with Shown(progress, "optimize", name).drawn(None) as told:
             work = self._verbs.optimize(name, timeout, told)
             work.settled(await self._driver.run_all(work.flows, len(work.flows), len(work.flows), work.done))
 
@@ -230,7 +230,7 @@ class AsyncClient(AwaitedPointUpdates):
         timeout: float | None = None,
     ) -> int:
         """See Client."""
-        shown = Shown(progress, f"upsert {name}")
+        shown = Shown(progress, "upsert", name)
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
         with shown.drawn(write.pieces[-1][1]) as told:
             return await self._upsert(write, before, write.counting(told))
@@ -248,7 +248,7 @@ class AsyncClient(AwaitedPointUpdates):
         A plain iterable is advanced on the event loop.
         """
         gathering = self._verbs.upsert_batches(name, timeout)
-        with Shown(progress, f"upsert {name}").drawn(None) as told:
+        with Shown(progress, "upsert", name).drawn(None) as told:
             async with aclosing(_each(batches)) as each:
                 async for batch in each:
                     await self._parts(gathering, gathering.take(batch), told)

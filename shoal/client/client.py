@@ -210,7 +210,7 @@ class Client(PointUpdates):
         progress: as in `upsert`, with (rows in built indexes, all rows), looked up four times a second. The rows of a
         segment count when its index is built.
         """
-        with Shown(progress, f"optimize {name}").drawn(None) as told:
+        with Shown(progress, "optimize", name).drawn(None) as told:
             work = self._verbs.optimize(name, timeout, told)
             work.settled(self._driver.run_all(work.flows, len(work.flows), len(work.flows), work.done))
 
@@ -287,7 +287,7 @@ class Client(PointUpdates):
         cell; a function is called with (acknowledged, all). Raises InvalidArgument before anything is written; it names
         the index of the first bad point (`error.details.index`).
         """
-        shown = Shown(progress, f"upsert {name}")
+        shown = Shown(progress, "upsert", name)
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
         with shown.drawn(write.pieces[-1][1]) as told:
             return self._upsert(write, before, write.counting(told))
@@ -306,7 +306,7 @@ class Client(PointUpdates):
         always safe to run it all again.
         """
         gathering = self._verbs.upsert_batches(name, timeout)
-        with Shown(progress, f"upsert {name}").drawn(None) as told:
+        with Shown(progress, "upsert", name).drawn(None) as told:
             for batch in iterated(batches):
                 self._parts(gathering, gathering.take(batch), told)
             self._parts(gathering, gathering.rest(), told)

@@ -12,6 +12,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.ids import RequestId
 from shoal.core.requests import ReadAs, ShardToken
 from shoal.core.shard_calls import Consistency
+from shoal.core.shown import shown
 from shoal.wire.search_bytes import bytes_of_tokens
 
 
@@ -82,7 +83,7 @@ class Session:
             wanted = Consistency(consistency)
         except ValueError:
             raise InvalidArgument(
-                f"consistency is {consistency!r}, it must be one of any, session, primary", ErrorDetails(field="consistency")
+                f"consistency is {shown(consistency)}, it must be one of any, session, primary", ErrorDetails(field="consistency")
             ) from None
         if wanted is not Consistency.SESSION:
             return ReadAs(consistency=wanted)

@@ -6,6 +6,7 @@ Upper bounds that a server may configure are checked by the server.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
@@ -73,7 +74,7 @@ def name_from_input(value: Any, field: str = "collection") -> str:
     """Return the name of a collection: any printable text; the server checks its form. Raises InvalidArgument."""
     if isinstance(value, str) and value.isprintable():
         return value
-    raise InvalidArgument(f"{field} is {value!r}, it must be the name of a collection", ErrorDetails(field=field))
+    raise InvalidArgument(f"{field} is {shown(value)}, it must be the name of a collection", ErrorDetails(field=field))
 
 
 def filter_or_none(value: Any) -> Filter | None:
@@ -96,14 +97,15 @@ def index_text(value: Any) -> str:
     """Return the text of an index: any printable text; the server checks it. Raises InvalidArgument."""
     if isinstance(value, str) and value.isprintable():
         return value
-    raise InvalidArgument(f"index is {value!r}, it must be auto, flat, hnsw, ivf or a FAISS factory string", ErrorDetails(field="index"))
+    allowed = "it must be auto, flat, hnsw, ivf or a FAISS factory string"
+    raise InvalidArgument(f"index is {shown(value)}, {allowed}", ErrorDetails(field="index"))
 
 
 def some_text(field: str, value: Any) -> str:
     """Return a text on one line; the server checks its meaning. Raises InvalidArgument."""
     if isinstance(value, str) and value.isprintable():
         return value
-    raise InvalidArgument(f"{field} is {value!r}, it must be a text on one line", ErrorDetails(field=field))
+    raise InvalidArgument(f"{field} is {shown(value)}, it must be a text on one line", ErrorDetails(field=field))
 
 
 def whole_number(field: str, value: Any, upper: int, least: int = 1) -> int:
@@ -156,7 +158,7 @@ def seconds(value: float | None, default: float) -> float:
     """Return a timeout in seconds; `default` for None. Raises InvalidArgument unless it is positive and finite."""
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
         raise InvalidArgument(f"timeout is {shown(value)}, it must be a positive number of seconds", ErrorDetails(field="timeout"))
     return float(value)
 

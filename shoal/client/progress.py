@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.shown import shown
 
 Progress = Callable[[int, int], None]
 """Called during an upsert with the number of acknowledged points and the number of all points.
@@ -45,13 +46,18 @@ class Pace:
 class Shown:
     """The progress that a caller asked for. Created when the call begins; drawn once its first state is known."""
 
-    def __init__(self, progress: Any, title: str) -> None:
-        """Check `progress`: False, True for a bar, or a function. Raises InvalidArgument for anything else."""
+    def __init__(self, progress: Any, verb: str, name: Any) -> None:
+        """Check `progress`: False, True for a bar, or a function. name: of the collection, as given and not yet
+        checked.
+
+        Raises InvalidArgument for anything else.
+        """
         if progress is not None and not isinstance(progress, bool) and not callable(progress):
             raise InvalidArgument(
-                f"progress is {progress!r}, it must be True, False or a function of two integers", ErrorDetails(field="progress")
+                f"progress is {shown(progress)}, it must be True, False or a function of two integers", ErrorDetails(field="progress")
             )
-        self._progress, self._title, self._pace = progress, title, Pace()
+        self._title = f"{verb} {name}" if isinstance(name, str) else verb
+        self._progress, self._pace = progress, Pace()
 
     def drawn(self, total: int | None) -> AbstractContextManager[Progress | None]:
         """Return a context with the function to call with progress, or with None. total: points in all; None if

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from shoal.core.addresses import is_ipv6, joined
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.shown import shown
 
 DEFAULT_PORT = 7600
 DEFAULT_HTTP_PORT = 7680
@@ -60,11 +61,11 @@ def address_from_input(address: str | Iterable[str], port: int | None) -> str | 
 
 def _with_port(host: str | Iterable[str], port: int) -> str:
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65_535:
-        raise InvalidArgument(f"port is {port!r}, it must be a whole number from 1 to 65535", ErrorDetails(field="port"))
+        raise InvalidArgument(f"port is {shown(port)}, it must be a whole number from 1 to 65535", ErrorDetails(field="port"))
     name = host if isinstance(host, str) else ""
     bare = name.removeprefix("http://").removeprefix("[").removesuffix("]")
     if not bare or "," in bare or (":" in bare and not is_ipv6(bare)):
-        message = f"address is {host!r} beside port {port}: give one host and its port, or host:port without a port"
+        message = f"address is {shown(host)} beside port {port}: give one host and its port, or host:port without a port"
         raise InvalidArgument(message, ErrorDetails(field="address"))
     return ("http://" if name.startswith("http://") else "") + joined(bare, port)
 
@@ -76,7 +77,7 @@ def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
     neither host:port nor http://host:port.
     """
     if isinstance(given, bytes) or not isinstance(given, Iterable):
-        raise InvalidArgument(f"address is {given!r}, it must be host:port, or a list of them", ErrorDetails(field="address"))
+        raise InvalidArgument(f"address is {shown(given)}, it must be host:port, or a list of them", ErrorDetails(field="address"))
     parts = given.split(",") if isinstance(given, str) else list(given)
     addresses = tuple(dict.fromkeys(_address(part) for part in parts))
     if not addresses:
@@ -91,9 +92,9 @@ def _address(part: str) -> str:
     usual = DEFAULT_HTTP_PORT if scheme else DEFAULT_PORT
     port = int(found["port"] or usual) if found else 0
     if found is None and is_ipv6(text):
-        message = f"address {part!r} is an IPv6 address, which stands in brackets: [{text}]:{DEFAULT_PORT}"
+        message = f"address {shown(part)} is an IPv6 address, which stands in brackets: [{text}]:{DEFAULT_PORT}"
         raise InvalidArgument(message, ErrorDetails(field="address"))
     if found is None or not 1 <= port <= 65_535:
-        shown = "host:port, or http://host:port for a router's HTTP port; encryption (https) is not supported"
-        raise InvalidArgument(f"address {part!r} must look like {shown}", ErrorDetails(field="address"))
+        form = "host:port, or http://host:port for a router's HTTP port; encryption (https) is not supported"
+        raise InvalidArgument(f"address {shown(part)} must look like {form}", ErrorDetails(field="address"))
     return f"{scheme}{found['host']}:{port}"

@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.shown import shown
 
 _MOST_PORT = 65_535
 _NAME = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_.])?")
@@ -31,7 +32,7 @@ def split(address: str) -> tuple[str, int]:
     """Return the host, without brackets, and the port of a text host:port. Raises InvalidArgument for another text."""
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _MOST_PORT):
-        raise InvalidArgument(f"address is {address!r}, it must be host:port", ErrorDetails(field="address"))
+        raise InvalidArgument(f"address is {shown(address)}, it must be host:port", ErrorDetails(field="address"))
     return plain_host(host), int(port)
 
 

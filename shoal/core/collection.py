@@ -140,10 +140,9 @@ def spec_from_input(
 def check_min_isr(min_isr: int, replicas: int) -> None:
     """Raise InvalidArgument unless min_isr is 0 (the default) or from 1 to replicas."""
     if isinstance(min_isr, bool) or not isinstance(min_isr, int) or not 0 <= min_isr <= replicas:
-        raise InvalidArgument(
-            f"min_isr is {min_isr!r}, with {replicas} replicas it must be from 1 to {replicas}, or 0 for {max(1, replicas - 1)}, the usual",
-            ErrorDetails(field="min_isr"),
-        )
+        usual = max(1, replicas - 1)
+        allowed = f"with {replicas} replicas it must be from 1 to {replicas}, or 0 for {usual}, the usual"
+        raise InvalidArgument(f"min_isr is {shown(min_isr)}, {allowed}", ErrorDetails(field="min_isr"))
 
 
 def check_recall(recall: float) -> None:

@@ -11,6 +11,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import And, Contains, Exists, Filter, HasId, In, Not, Or, Path, Prefix, Range, Scalar
 from shoal.core.limits import Limits
 from shoal.core.points import ids_from_input
+from shoal.core.shown import shown
 
 _SHOWN_CHARACTERS = 64
 
@@ -165,13 +166,13 @@ def kind_of_bound(value: Scalar, place: FilterPlace) -> type[str] | type[float]:
         return str
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float
-    raise place.error(f"a range is bounded by a number or a text, not by {value!r}")
+    raise place.error(f"a range is bounded by a number or a text, not by {shown(value)}")
 
 
 def _check_bounds(node: Range, place: FilterPlace, limits: Limits) -> None:
     bounds = [bound for bound in (node.gt, node.gte, node.lt, node.lte) if bound is not None]
     if len({kind_of_bound(bound, place) for bound in bounds}) != 1:
-        raise place.error(f"a range needs bounds, all numbers or all texts, not {bounds!r}")
+        raise place.error(f"a range needs bounds, all numbers or all texts, not {shown(bounds)}")
     for bound in bounds:
         check_scalar(bound, place, limits)
 

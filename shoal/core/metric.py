@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.shown import shown
 
 
 class Metric(StrEnum):
@@ -28,4 +29,4 @@ def metric_from_input(value: str, field: str = "metric") -> Metric:
     try:
         return Metric(value)
     except ValueError:
-        raise InvalidArgument(f"{field} is {value!r}, it must be one of l2, ip, cosine", ErrorDetails(field=field)) from None
+        raise InvalidArgument(f"{field} is {shown(value)}, it must be one of l2, ip, cosine", ErrorDetails(field=field)) from None

@@ -40,6 +40,10 @@ from tests.integration.memory_child import CONFIG, REPLICA, SHARD
 from tests.support.worker.replica_bench import Alone
 
 DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
+MOMENT_S = 5.0
+"""How long threads that have ended their work may take to let go of it, on a busy machine."""
+LEAST = POINTS * DIM * 4 // 10
+"""Less than this is left when nothing is held: a tenth of the vectors."""
 SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
 
 
@@ -81,6 +85,14 @@ class Worker:
         for store in Path(self.folder.path).rglob("store.db"):
             store.write_bytes(b"damaged" * 1000)
 
+    async def say_empty(self, step: str, least: int) -> None:
+        """Say a step after which nothing is held, once at most `least` bytes are left, or after a time without that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MOMENT_S):
+                while private_bytes() - self.before > least:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        self.say(step)
+
     async def open(self) -> Replica:
         replica = await self.folders.open(SHARD, REPLICA, SPEC)
         self.term += 1
@@ -118,7 +130,7 @@ async def drops(worker: Worker) -> None:
         del replica
         await worker.folders.drop(SHARD, REPLICA, with_asides=True)
         worker.before = min(worker.before, private_bytes())
-        worker.say(f"dropped {number}")
+        await worker.say_empty(f"dropped {number}", LEAST)
 
 
 async def changes(worker: Worker) -> None:
@@ -134,7 +146,7 @@ async def changes(worker: Worker) -> None:
     await replica.optimize(PATIENCE_S)
     worker.say("altered back")
     await worker.close(replica)
-    worker.say("closed")
+    await worker.say_empty("closed", LEAST)
     replica = await worker.open()
     worker.say("reopened")
     call = ShardDelete(shard=SHARD, request_id=worker.request(), ids=np.arange(POINTS // 2))
@@ -150,12 +162,12 @@ async def changes(worker: Worker) -> None:
     assert replica.failure is not None
     await worker.close(replica)
     del replica
-    worker.say("failed")
+    await worker.say_empty("failed", LEAST)
     worker.damage()
     try:
         await worker.open()
     except DataLoss:
-        worker.say("not opened")
+        await worker.say_empty("not opened", LEAST)
 
 
 async def run(path: Path) -> None:

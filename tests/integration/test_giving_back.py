@@ -1,5 +1,5 @@
-"""Test that the memory of replicas that were dropped, closed, reopened or failed is given back at once, without the
-garbage collector.
+"""Test that the memory of replicas that were dropped, closed, reopened or failed is given back without the garbage
+collector, and without anything that happens later. Threads that end may hold it for a moment longer.
 """
 
 from __future__ import annotations

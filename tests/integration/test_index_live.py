@@ -201,7 +201,8 @@ def test_tune_and_measure_recall_answer(things: shoal.Client) -> None:
         # The number of points in a curve depends on measured times: a point is left out if a cheaper one is as good.
         costs, recalls = [point.us for point in curve.points], [point.recall for point in curve.points]
         assert (costs, recalls) == (sorted(costs), sorted(set(recalls)))
-        assert recalls[-1] >= 0.99
+        # No dearer breadth is tried once one costs more than an exact search, and of two as good the cheaper one stays.
+        assert recalls[-1] >= 0.99 or costs[-1] > curve.exact_us / 2
         assert all(0 <= point.recall <= 1 and point.us > 0 and point.breadth > 0 for point in curve.points)
     shards = things.measure_recall("things", k=10, sample=50, recall=0.9)
     assert [(shard.shard, shard.queries, shard.real_queries) for shard in sorted(shards, key=lambda each: each.shard)] == [

@@ -14,6 +14,7 @@ from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.client.transports.loop_transports import LoopTransports
 from shoal.client.transports.places import SCHEME
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.shown import shown
 
 TransportName = Literal["auto", "http", "grpc"]
 """auto: over HTTP where a router offers it, else over gRPC; http: only over HTTP; grpc: only over gRPC."""
@@ -54,7 +55,7 @@ def async_transport(given: TransportName | AsyncTransport, addresses: Iterable[s
 
 def _checked(name: Any, addresses: Iterable[str]) -> str:
     if not isinstance(name, str) or name not in NAMES:
-        raise InvalidArgument(f"transport is {name!r}, it must be one of {', '.join(NAMES)}", ErrorDetails(field="transport"))
+        raise InvalidArgument(f"transport is {shown(name)}, it must be one of {', '.join(NAMES)}", ErrorDetails(field="transport"))
     over_http = next((each for each in addresses if each.startswith(SCHEME)), None)
     if name == "grpc" and over_http is not None:
         message = f"address {over_http!r} is for HTTP, and transport is 'grpc': give host:port of the gRPC port"

@@ -51,7 +51,7 @@ def test_the_bar_ends_with_the_true_rate(monkeypatch):
 @pytest.mark.parametrize("progress", ["yes", 1, 0, [], object()])
 def test_what_is_no_progress_is_refused_before_anything_is_sent(progress):
     with pytest.raises(InvalidArgument, match=r"progress is .*, it must be True, False or a function") as caught:
-        Shown(progress, "")
+        Shown(progress, "upsert", "c")
     assert caught.value.details.field == "progress"
     cluster = DictCluster()
     client = client_with(cluster, clock=PausingClock())

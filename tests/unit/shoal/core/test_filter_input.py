@@ -291,6 +291,8 @@ def test_depth_is_refused_without_recursion() -> None:
         ({"$id": {}}, "no operator is given"),
         ([10**5_000], "not list"),
         ({"$and": 10**5_000}, "not int"),
+        ({"a": {"$gt": {10**5_000}}}, "not by a set with a huge integer"),
+        ({"a": {"$gt": [10**5_000]}}, "not by a list with a huge integer"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(value: Any, message: str) -> None:
