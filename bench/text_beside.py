@@ -6,9 +6,10 @@ which costs processors; into the collection that is searched, where new rows are
 built over them; and into one with a text field. The last difference is what texts cost. Each measurement begins when
 the cluster is at rest, and its 12 seconds hold a whole life of a growing segment: 10,000 rows, and their build.
 
-Vectors are those of Fashion-MNIST in 128 principal components: random vectors are as far from each other as from any
-query, and a graph must look at far more of them. What is written is made before the clock starts. Clients and cluster
-share the processors, so a table tells what each of them used, and what everything else on the machine used.
+Vectors are those of Fashion-MNIST in 128 principal components, or in `--dim` of them: random vectors are as far from
+each other as from any query, and a graph must look at far more of them. What is written is made before the clock
+starts. Clients and cluster share the processors, so a table tells what each of them used, and what everything else on
+the machine used.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from bench.text import Documents
 from shoal.deploy.local.foreground import ForegroundCluster
 from shoal.deploy.processes.ports import free_port
 
-DIM, POINTS, THREADS, QUERIES = 128, 50_000, 8, 1_000
+POINTS, THREADS, QUERIES = 50_000, 8, 1_000
+DIM = 128
+"""The usual dimension of the vectors."""
 DOCUMENTS_PER_S, BATCH, READY = 1_000, 100, 50
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 USERS = ("cluster", "client", "writer", "others")
@@ -69,7 +72,7 @@ CASES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Vectors:
-    """The vectors. base: (POINTS, DIM); written: (READY * BATCH, DIM); queries: (QUERIES, DIM)."""
+    """The vectors. base: (POINTS, dim); written: (READY * BATCH, dim); queries: (QUERIES, dim)."""
 
     base: Floats
     written: Floats
@@ -117,9 +120,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=12.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="measurements of each kind (default: %(default)s)")
     parser.add_argument("--data", type=Path, help=f"folder with {data.FILE} (default: SHOAL_DATA, ../shared/data)")
+    parser.add_argument("--dim", type=int, default=DIM, help="dimension of the vectors, at most 784 (default: %(default)s)")
     parser.add_argument("--random", action="store_true", help="random vectors instead of real ones")
     options = parser.parse_args()
-    vectors = random_vectors() if options.random else real_vectors(options.data)
+    vectors = random_vectors(options.dim) if options.random else real_vectors(options.data, options.dim)
     console = Console(width=max(WIDTH, Console().width))
     rounds: list[list[Load]] = []
     with (
@@ -162,28 +166,28 @@ def settle(client: shoal.Client, pid: int, case: Case) -> None:
         used, now = _cluster_s(pid) - now, _cluster_s(pid)
 
 
-def real_vectors(folder: Path | None) -> Vectors:
-    """Return vectors of images, in their first DIM principal components."""
+def real_vectors(folder: Path | None, dim: int) -> Vectors:
+    """Return vectors of images, in their first `dim` principal components."""
     images = data.load(folder, None)
     base = images.base.astype(np.float32)
     mean = base.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov(base - mean, rowvar=False))
-    turned = axes[:, ::-1][:, :DIM].astype(np.float32)
+    turned = axes[:, ::-1][:, :dim].astype(np.float32)
     made = np.ascontiguousarray((base - mean) @ turned)
     queries = np.ascontiguousarray((images.queries[:QUERIES].astype(np.float32) - mean) @ turned)
     return Vectors(base=made[:POINTS], written=made[POINTS : POINTS + READY * BATCH], queries=queries)
 
 
-def random_vectors() -> Vectors:
+def random_vectors(dim: int) -> Vectors:
     """Return vectors of normal random numbers."""
     random = np.random.default_rng(1)
-    base, written, queries = (random.normal(size=(rows, DIM)).astype(np.float32) for rows in (POINTS, READY * BATCH, QUERIES))
+    base, written, queries = (random.normal(size=(rows, dim)).astype(np.float32) for rows in (POINTS, READY * BATCH, QUERIES))
     return Vectors(base=base, written=written, queries=queries)
 
 
 def fill(client: shoal.Client, collection: str, base: Floats, text: Any) -> None:
     """Make a collection of sealed points. text: its text fields, which these points have not."""
-    client.create_collection(collection, DIM, metric="cosine", text=text)
+    client.create_collection(collection, base.shape[1], metric="cosine", text=text)
     for start in range(0, len(base), 5_000):
         client.upsert(collection, np.arange(start, start + 5_000), base[start : start + 5_000])
 
