@@ -1,8 +1,8 @@
 """The synchronous half of a replica: log, store, index files and index, opened together and kept consistent.
 
-Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `sweep`,
-`abandon`, `checkpoint_if_due`, `wake`, `rest` and `close`; a build thread calls `write_segment`; reads and `next_build`
-may run in any thread at the same time. Decides nothing: `logic` decides what is appended, committed and built.
+Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `sweep`, `checkpoint_if_due`,
+`wake`, `rest` and `close`; reads may run in any thread at the same time. Builds are the business of BuiltIndex. Decides
+nothing: `logic` decides what is appended and committed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +24,17 @@ from shoal.core.sizing import REPLICA_BASE_BYTES, open_store_bytes
 from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
-from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
-from shoal.shard_worker.index.sealed import TEXT_SUFFIX, VECTORS_SUFFIX, SealedSegment
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, RequestMemory
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
-from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
 from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.replica.built_index import BuiltIndex
 from shoal.shard_worker.replica.opening import Opening
 from shoal.shard_worker.replica.reading import ReplicaReading
-from shoal.shard_worker.replica.segment_texts import SegmentTexts, never, segment_of
+from shoal.shard_worker.replica.segment_texts import SegmentTexts
 from shoal.shard_worker.resources.allocator import freeing_for_good, give_back_free_memory
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
@@ -46,7 +42,6 @@ from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, p
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.store.mutation import ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
-from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from shoal.shard_worker.text.field_texts import texts_of
 from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
@@ -79,14 +74,6 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WrittenSegment:
-    """The durable files of one sealed segment."""
-
-    name: str
-    entries: tuple[SegmentEntry, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Beginning:
     """The initial values of an open replica's state machine."""
 
@@ -103,16 +90,15 @@ class Engine:
         folder: ReplicaFolder,
         log: ReplicaLog,
         store: PointsStore,
-        index: ReplicaIndex,
-        reading: ReplicaReading,
+        files: SegmentFiles,
+        points: BuiltIndex,
         settings: EngineSettings,
     ) -> None:
-        self.reading = reading
-        """The reads of the replica; call them from any thread."""
-        self._folder, self._log, self._store, self._index = folder, log, store, index
-        self._files = SegmentFiles(folder.segments_path)
-        self.texts = SegmentTexts(store, self._files, index)
-        """The text fields of the replica, see there."""
+        self.points = points
+        """The index of its points."""
+        self.indexes = (points,)
+        """All its indexes."""
+        self._folder, self._log, self._store, self._files = folder, log, store, files
         self._settings = settings
         self._forgetting = Forgetting()
         self._decoded: dict[int, tuple[bytes, PointColumns]] = {}
@@ -154,7 +140,9 @@ class Engine:
         reading = ReplicaReading(
             shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
         )
-        engine = cls(folder=folder, log=replica_log, store=store, index=index, reading=reading, settings=settings)
+        files = SegmentFiles(folder.segments_path)
+        points = BuiltIndex(index=index, reading=reading, store=store, files=files, hot_filters=settings.hot_filters)
+        engine = cls(folder=folder, log=replica_log, store=store, files=files, points=points, settings=settings)
         try:
             engine._load()
         except BaseException:
@@ -186,6 +174,16 @@ class Engine:
             last_time_ms=newest_ms,
             tail=tail,
         )
+
+    @property
+    def reading(self) -> ReplicaReading:
+        """Return the reads of its points; call them from any thread."""
+        return self.points.reading
+
+    @property
+    def texts(self) -> SegmentTexts:
+        """Return the text fields of its points, see there."""
+        return self.points.texts
 
     @property
     def tuning_folder(self) -> Path:
@@ -251,11 +249,11 @@ class Engine:
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
         for change in changes:
             if (columns := change.written) is not None:
-                self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
+                self.points.index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
             elif len(change.killed_rows):
-                self._index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
+                self.points.index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
         fault_point("apply.indexed")
-        self._index.publish(records[-1].seq)
+        self.points.index.publish(records[-1].seq)
         return tuple(change.affected for change in changes)
 
     @contextmanager
@@ -335,7 +333,7 @@ class Engine:
 
     def close(self) -> None:
         """Make everything durable, close, and free the memory of the index. Call it after every read has ended."""
-        held_rows = bool(self._index.view().parts)
+        held_rows = any(each.index.view().parts for each in self.indexes)
         try:
             self._log.close()
         finally:
@@ -351,88 +349,26 @@ class Engine:
         try:
             self._store.close()
         finally:
-            self._settings.hot_filters.forget(self._index.close())
+            for each in self.indexes:
+                each.close()
 
-    # Building
+    # Building: see BuiltIndex
 
     def freeze(self) -> None:
-        """Close the growing segment, so that it is sealed next."""
-        self._index.freeze()
+        """Close the growing segments, so that they are sealed next."""
+        for each in self.indexes:
+            each.freeze()
 
     def freeze_worn(self) -> None:
         """See ReplicaIndex."""
-        self._index.freeze_worn()
-
-    def next_build(self, *, everything: bool) -> BuildPlan | None:
-        """Return the build to begin next. everything: build until one segment holds all rows."""
-        return plan_build(self._index.summary(), everything=everything)
-
-    def choose_index(self, index: str) -> None:
-        """Build segments with this index from now on."""
-        self._index.choose(index)
+        for each in self.indexes:
+            each.index.freeze_worn()
 
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none, and for judging segments. Any thread may call it."""
-        self.reading.aim(recall)
-        self._index.aim(recall)
-
-    def save_memory(self, room_bytes: int) -> None:
-        """See ReplicaIndex."""
-        self._index.save_memory(room_bytes)
-
-    def waiting_reason(self) -> str:
-        """Return why rows have no index although one was chosen, as text; else ""."""
-        return self._index.waiting_reason()
-
-    def build_bytes(self, job: BuildJob) -> int:
-        """Return the most memory in bytes that a build takes, including its result."""
-        return self._index.build_bytes(job.rows, job.dearest)
-
-    def begin_build(self, plan: BuildPlan) -> BuildJob:
-        """See ReplicaIndex."""
-        fault_point("build.begin")
-        return self._index.begin_build(plan)
-
-    def write_segment(self, job: BuildJob, sealed: SealedSegment, should_stop: Callable[[], bool] = never) -> WrittenSegment:
-        """Write the result of a build into durable files.
-
-        Texts that no source had are read from the store, which must be open then; raises TextsStopped there once
-        should_stop() is true.
-        """
-        fault_point("build.built")
-        name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
-        if not sealed.rows_held:
-            return WrittenSegment(name=name, entries=())
-        writers = dict(sealed.files())
-        if job.texts is not None and TEXT_SUFFIX not in writers:
-            writers[TEXT_SUFFIX] = partial(self.texts.produce, rows=sealed.rows, texts=job.texts, should_stop=should_stop)
-        written = [self._files.write(name + suffix, write) for suffix, write in writers.items()]
-        if VECTORS_SUFFIX in writers:
-            sealed.map_vectors(self._files.path(name + VECTORS_SUFFIX))
-        if job.texts is not None:
-            sealed.hold_texts(self.texts.read(name + TEXT_SUFFIX, job.texts))
-        entries = tuple(
-            SegmentEntry(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256, rows=sealed.rows_held, applied_seq=Seq(job.seq))
-            for each in written
-        )
-        return WrittenSegment(name=name, entries=entries)
-
-    def swap(self, job: BuildJob, sealed: SealedSegment, written: WrittenSegment) -> None:
-        """Replace the sources of a build by its result, in the store and in the index.
-
-        `sweep` then deletes their files.
-        """
-        replaced = set(job.replaces)
-        gone = [entry.name for entry in self._store.segments() if segment_of(entry.name) in replaced]
-        self._store.replace_segments(written.entries, gone)
-        fault_point("swap.named")
-        self._index.swap(job, sealed, written.name)
-        self._settings.hot_filters.forget(source.key for source in job.sources)
-        fault_point("swap.done")
-
-    def abandon(self, job: BuildJob) -> None:
-        """See ReplicaIndex."""
-        self._index.abandon(job)
+        for each in self.indexes:
+            each.reading.aim(recall)
+            each.index.aim(recall)
 
     def sweep(self) -> None:
         """Checkpoint, then delete the files that the store no longer names. Does nothing while a snapshot is pinned."""
@@ -451,11 +387,11 @@ class Engine:
 
     def index_stats(self) -> IndexStats:
         """Return the figures of the index."""
-        return self._index.stats()
+        return self.points.index.stats()
 
     def cost(self) -> ReplicaCost:
         """Return the memory that the replica takes from the worker's budget."""
-        cost, at_rest = self._index.cost(), self._store.at_rest
+        cost, at_rest = self.points.index.cost(), self._store.at_rest
         opened = open_store_bytes(self._store.size_bytes, self._settings.readers)
         held = cost.held + REPLICA_BASE_BYTES
         return replace(cost, held=held, waking=opened) if at_rest else replace(cost, held=held + opened)
@@ -477,7 +413,7 @@ class Engine:
             store=self._store,
             files=self._files,
             texts=self.texts,
-            index=self._index,
+            index=self.points.index,
             bounds=self._settings.payload_bounds,
         )
         sealed, damaged = opening.load()

@@ -33,7 +33,8 @@ from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.replica_index import TextsLacking
 from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT, StorageBroke
-from shoal.shard_worker.replica.engine import Engine, WrittenSegment
+from shoal.shard_worker.replica.built_index import WrittenSegment
+from shoal.shard_worker.replica.engine import Engine
 from shoal.shard_worker.replica.files import ReplicaFiles
 from shoal.shard_worker.replica.segment_texts import TextsStopped, WrittenTexts
 from shoal.shard_worker.replica.writer import Writer
@@ -79,14 +80,14 @@ class Sealing:
     @property
     def pending(self) -> int:
         """Return the number of builds that run or are due, with the segments that lack the index of a text field."""
-        builds = int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
+        builds = int(self._building or self._engine.points.next_build(everything=self._everything > 0) is not None)
         return builds + len(self._engine.texts.lacking()) + int(self._told_texts is not None)
 
     @property
     def waiting(self) -> str:
         """Return why a due build does not begin, why rows stay without the chosen index, or in how many segments the
         text fields are indexed so far; "" if nothing of this is so."""
-        waiting = self._no_space or (self._shortage if self.pending else "") or self._engine.waiting_reason()
+        waiting = self._no_space or (self._shortage if self.pending else "") or self._engine.points.waiting_reason()
         return waiting or self._engine.texts.waiting()
 
     def begin(self, files: ReplicaFiles) -> None:
@@ -101,7 +102,7 @@ class Sealing:
     def tell_spec(self, spec: CollectionSpec) -> None:
         """Take the collection's new index and text fields. Segments that have others are built again, or get their
         texts."""
-        self._engine.choose_index(spec.index)
+        self._engine.points.index.choose(spec.index)
         self._shortage = ""
         self._told_texts = spec
         if self._choosing is None or self._choosing.done():
@@ -165,7 +166,7 @@ class Sealing:
             raise ResourceExhausted(self._shortage, ErrorDetails(shard=str(self._shard), limit=MEMORY_LIMIT))
 
     def _check_rows(self) -> None:
-        reason = self._engine.waiting_reason()
+        reason = self._engine.points.waiting_reason()
         if reason:
             raise PreconditionFailed(f"shard {self._shard} stays exact: {reason}", ErrorDetails(shard=str(self._shard), field="index"))
 
@@ -212,7 +213,7 @@ class Sealing:
         """Do one build, or make the texts of one segment. Return whether to look for more work at once."""
         if self._no_space is not None or self._writer.failure is not None:
             return False
-        due = self._engine.next_build(everything=self._everything > 0) is not None
+        due = self._engine.points.next_build(everything=self._everything > 0) is not None
         lacking = self._engine.texts.lacking()
         if lacking and (self._texts_next or not due):
             self._texts_next = False
@@ -263,13 +264,13 @@ class Sealing:
 
     async def _abandon(self, job: BuildJob) -> None:
         try:
-            await self._writer.between_writes(lambda: self._engine.abandon(job))
+            await self._writer.between_writes(lambda: self._engine.points.abandon(job))
         except ShoalError as error:
             log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
 
     def _claim(self, job: BuildJob) -> Claim:
         """Reserve memory for the build. Raises ResourceExhausted if there is not enough."""
-        return self._reserved(self._engine.build_bytes(job))
+        return self._reserved(self._engine.points.build_bytes(job))
 
     def _reserved(self, need_bytes: int) -> Claim:
         claim = self._memory.reserve_build(self._shard, need_bytes)
@@ -281,10 +282,10 @@ class Sealing:
 
     def _begin(self) -> BuildJob | None:
         # Memory kept free for builds counts as free here: the index is chosen for all of its rows and a copy of them.
-        self._engine.save_memory(self._memory.free_bytes)
+        self._engine.points.index.save_memory(self._memory.free_bytes)
         self._memory.update(self._shard, self._engine.cost())
-        plan = self._engine.next_build(everything=self._everything > 0)
-        return None if plan is None else self._engine.begin_build(plan)
+        plan = self._engine.points.next_build(everything=self._everything > 0)
+        return None if plan is None else self._engine.points.begin_build(plan)
 
     async def _finish(self, job: BuildJob) -> bool:
         began = boot_s()
@@ -299,7 +300,7 @@ class Sealing:
         try:
             if sealed.rows_held:
                 await self._tuner.measure_new(sealed.part(), written.name, boot_s() - began)
-            await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+            await self._writer.between_writes(lambda: self._engine.points.swap(job, sealed, written))
         finally:
             self._tuner.swapped(written.name)
         self._memory.update(self._shard, self._engine.cost())
@@ -311,10 +312,11 @@ class Sealing:
         store."""
 
         if job.texts is None:
-            return await self._pools.build(lambda: self._engine.write_segment(job, sealed), self._stop)
+            return await self._pools.build(lambda: self._engine.points.write_segment(job, sealed), self._stop)
 
         async def write() -> WrittenSegment | None:
-            return await self._pools.build(lambda: _unless_stopped(self._engine.write_segment, job, sealed, self._stopping), self._stop)
+            work = partial(_unless_stopped, self._engine.points.write_segment, job, sealed, self._stopping)
+            return await self._pools.build(work, self._stop)
 
         return await self._during(write)
 

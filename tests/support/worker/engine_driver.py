@@ -77,18 +77,18 @@ class Driven:
         """Run one build, from its plan to the deletion of the replaced files. Return whether there was one to run."""
         if everything:
             self.engine.freeze()
-        plan = self.engine.next_build(everything=everything)
+        plan = self.engine.points.next_build(everything=everything)
         if plan is None:
             return False
-        job = self.engine.begin_build(plan)
+        job = self.engine.points.begin_build(plan)
         try:
             sealed = job.run(lambda: False)
             assert sealed is not None
-            written = self.engine.write_segment(job, sealed)
+            written = self.engine.points.write_segment(job, sealed)
         except ShoalError:
-            self.engine.abandon(job)
+            self.engine.points.abandon(job)
             raise
-        self.engine.swap(job, sealed, written)
+        self.engine.points.swap(job, sealed, written)
         self.engine.sweep()
         return True
 
