@@ -15,7 +15,7 @@ from shoal.core.deadline import Clock
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import RequestId, Seq, ShardId
 from shoal.core.limits import Limits
-from shoal.core.point_change import PointChange, UpdateVectors
+from shoal.core.point_change import PointChange, UpdatePacked, UpdateVectors
 from shoal.core.points import IdArray, PointId, StoredColumns, without_repeats
 from shoal.core.replies import Written
 from shoal.core.requests import Update
@@ -162,6 +162,12 @@ class Updates:
 
 def _of_part(change: PointChange, part: ShardPart) -> PointChange:
     """Return the change of the points of one shard."""
-    if isinstance(change, UpdateVectors) and part.positions is not None:
-        return UpdateVectors(change.vectors[part.positions])
-    return change
+    if part.positions is None:
+        return change
+    match change:
+        case UpdateVectors(vectors):
+            return UpdateVectors(vectors[part.positions])
+        case UpdatePacked(rows, dims):
+            return UpdatePacked(rows[part.positions], dims)
+        case _:
+            return change

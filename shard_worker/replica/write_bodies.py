@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.point_change import CHANGED_PAYLOADS, UpdateVectors, check_update
+from shoal.core.point_change import CHANGED_PAYLOADS, UpdatePacked, UpdateVectors, check_update
 from shoal.core.points import check_dim, check_finite, check_ids, check_unique
 from shoal.core.shard_calls import ShardDelete, ShardUpdate, ShardUpsert
 from shoal.shard_worker.logic.replication.record import RecordKind
@@ -42,5 +42,9 @@ async def kind_and_body(call: ShardUpsert | ShardDelete | ShardUpdate, dim: int,
 
 def _is_large(update: ShardUpdate) -> bool:
     """Return whether an update takes long to encode: it has large vectors, or a filter."""
-    vectors = update.change.vectors.nbytes if isinstance(update.change, UpdateVectors) else 0
-    return vectors > LARGE_BODY_BYTES or update.filter is not None
+    match update.change:
+        case UpdateVectors(vectors) | UpdatePacked(vectors):
+            large = vectors.nbytes > LARGE_BODY_BYTES
+        case _:
+            large = False
+    return large or update.filter is not None

@@ -9,7 +9,7 @@ import itertools
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ import numpy.typing as npt
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.frames import plain_column
 from shoal.core.limits import Limits
+
+if TYPE_CHECKING:
+    # Named vectors are made of the columns below.
+    from shoal.core.named_vectors import VectorColumn
 
 PointId = int | str
 IdArray = npt.NDArray[Any]
@@ -31,12 +35,15 @@ class PointColumns:
     """n points.
 
     ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all; encoded:
-    returns the bytes of exactly these points as they were received in a message, None if they were not received so.
+    returns the bytes of exactly these points as they were received in a message, None if they were not received so;
+    named: their vectors by name, as a user gives them, then vectors is (n, 0). None: each has one without a name, which
+    may be a packed row (ADR 36).
     """
 
     ids: IdArray
     vectors: Matrix
     payloads: tuple[bytes | None, ...] | None
+    named: Mapping[str, VectorColumn] | None = None
     encoded: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -48,16 +55,20 @@ class PointColumns:
             ids=self.ids[positions],
             vectors=self.vectors[positions],
             payloads=None if self.payloads is None else tuple(self.payloads[at] for at in positions),
+            named=None if self.named is None else {name: column.take(positions) for name, column in self.named.items()},
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredColumns:
-    """Points that were read. vectors, payloads: None if they were not requested."""
+    """Points that were read. vectors, payloads: None if they were not requested; named: as in PointColumns, then
+    vectors is None.
+    """
 
     ids: IdArray
     vectors: Matrix | None
     payloads: tuple[bytes | None, ...] | None
+    named: Mapping[str, VectorColumn] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
