@@ -3,17 +3,18 @@
 A replica has one such index over its points and, with named vectors, one over each of these (ADR 36). All of them have
 one log, one store and one folder of files; the name of a segment tells which of them it belongs to.
 
-Threads: the replica's writer thread calls `freeze`, `begin_build`, `swap`, `abandon` and `close`; a build thread calls
-`write_segment`; reads and `next_build` may run in any thread at the same time. Decides nothing: `logic` decides what is
-built.
+Threads: the replica's writer thread calls `apply`, `publish`, `freeze`, `begin_build`, `swap`, `abandon` and `close`; a
+build thread calls `write_segment`; reads and `next_build` may run in any thread at the same time. Decides nothing:
+`logic` decides what is built.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
 
 from shoal.core.ids import Seq
 from shoal.runtime.fault_points import fault_point
@@ -22,9 +23,12 @@ from shoal.shard_worker.index.replica_index import ReplicaIndex
 from shoal.shard_worker.index.sealed import TEXT_SUFFIX, VECTORS_SUFFIX, SealedSegment
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
+from shoal.shard_worker.replica.packed_rows import RowPart
 from shoal.shard_worker.replica.reading import ReplicaReading
-from shoal.shard_worker.replica.segment_texts import SegmentTexts, never, segment_of
+from shoal.shard_worker.replica.segment_names import segment_name, segment_of
+from shoal.shard_worker.replica.segment_texts import SegmentTexts, never
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
+from shoal.shard_worker.storage.store.mutation import Change
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 
@@ -41,14 +45,49 @@ class BuiltIndex:
     """One index of a replica, with the half of it that builds segments."""
 
     def __init__(
-        self, *, index: ReplicaIndex, reading: ReplicaReading, store: PointsStore, files: SegmentFiles, hot_filters: HotFilters
+        self,
+        *,
+        name: str,
+        part: RowPart,
+        index: ReplicaIndex,
+        reading: ReplicaReading,
+        store: PointsStore,
+        files: SegmentFiles,
+        hot_filters: HotFilters,
     ) -> None:
+        self.name = name
+        """Name of the vector, "" of the index of the points."""
+        self.part = part
+        """What the index holds of stored rows."""
         self.index = index
         self.reading = reading
         """The reads that use this index; call them from any thread."""
         self.texts = SegmentTexts(store, files, index)
         """The text fields of this index, see there."""
         self._store, self._files, self._hot_filters = store, files, hot_filters
+
+    def apply(self, change: Change) -> None:
+        """Apply what a record changed in the store. Invisible until `publish`. Raises as ReplicaIndex.apply."""
+        killed, columns = change.killed_rows, change.written
+        if self.part.bit is not None:
+            # The points that died may lack this vector.
+            killed = killed[~self.index.missing_rows(killed)]
+        if columns is None:
+            if len(killed):
+                empty = np.empty(0, dtype=np.int64)
+                self.index.apply(change.seq, killed, empty, empty, np.empty((0, self.index.dim), dtype=np.float32), None)
+            return
+        rows, ids, vectors, payloads = change.rows, columns.ids, self.part.of(columns.vectors), columns.payloads
+        held = self.part.held(columns.vectors)
+        if held is not None and len(held) < len(rows):
+            rows, ids, vectors = rows[held], ids[held], vectors[held]
+            payloads = None if payloads is None else tuple(payloads[at] for at in held.tolist())
+        if len(killed) or len(rows):
+            self.index.apply(change.seq, killed, rows, ids, vectors, payloads)
+
+    def publish(self, seq: Seq) -> None:
+        """Make everything applied visible to reads. seq: of the last record that the store applied."""
+        self.index.publish(seq)
 
     def freeze(self) -> None:
         """Close the growing segment, so that it is sealed next."""
@@ -60,7 +99,8 @@ class BuiltIndex:
 
     def waiting_reason(self) -> str:
         """Return why rows have no index although one was chosen, as text; else ""."""
-        return self.index.waiting_reason()
+        reason = self.index.waiting_reason()
+        return f"vector {self.name!r}: {reason}" if reason and self.name else reason
 
     def build_bytes(self, job: BuildJob) -> int:
         """Return the most memory in bytes that a build takes, including its result."""
@@ -78,7 +118,7 @@ class BuiltIndex:
         should_stop() is true.
         """
         fault_point("build.built")
-        name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
+        name = segment_name(job.seq, self.name)
         if not sealed.rows_held:
             return WrittenSegment(name=name, entries=())
         writers = dict(sealed.files())

@@ -1,4 +1,4 @@
-"""The synchronous half of a replica: log, store, index files and index, opened together and kept consistent.
+"""The synchronous half of a replica: log, store, index files and indexes, opened together and kept consistent.
 
 Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `sweep`, `checkpoint_if_due`,
 `wake`, `rest` and `close`; reads may run in any thread at the same time. Builds are the business of BuiltIndex. Decides
@@ -10,29 +10,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from shoal.core.collection import CollectionSpec
-from shoal.core.ids import Seq, Term
-from shoal.core.points import IdArray, Matrix, PointColumns
+from shoal.core.errors import PreconditionFailed
+from shoal.core.ids import Seq, ShardId, Term
+from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
+from shoal.core.points import PointColumns
 from shoal.core.sizing import REPLICA_BASE_BYTES, open_store_bytes
 from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
 from shoal.shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.logic.memory_ledger import ReplicaCost
+from shoal.shard_worker.logic.memory_ledger import ReplicaCost, joined_cost
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, RequestMemory
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.replica.built_index import BuiltIndex
 from shoal.shard_worker.replica.opening import Opening
+from shoal.shard_worker.replica.packed_rows import RowPart, row_parts
 from shoal.shard_worker.replica.reading import ReplicaReading
 from shoal.shard_worker.replica.segment_texts import SegmentTexts
 from shoal.shard_worker.resources.allocator import freeing_for_good, give_back_free_memory
@@ -40,9 +42,9 @@ from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, pin_snapshot
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
-from shoal.shard_worker.storage.store.mutation import ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
+from shoal.shard_worker.storage.store.mutation import ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
-from shoal.shard_worker.text.field_texts import texts_of
+from shoal.shard_worker.text.field_texts import FieldTexts, texts_of
 from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
 
@@ -92,11 +94,14 @@ class Engine:
         store: PointsStore,
         files: SegmentFiles,
         points: BuiltIndex,
+        named: Mapping[str, BuiltIndex],
         settings: EngineSettings,
     ) -> None:
         self.points = points
-        """The index of its points."""
-        self.indexes = (points,)
+        """The index of its points, and of their vector if this has no name."""
+        self.searched: Mapping[str, BuiltIndex] = named or {"": points}
+        """The index of each vector, by the vector's name."""
+        self.indexes = (points, *named.values())
         """All its indexes."""
         self._folder, self._log, self._store, self._files = folder, log, store, files
         self._settings = settings
@@ -127,23 +132,11 @@ class Engine:
         except BaseException:
             store.close()
             raise
-        index = ReplicaIndex(
-            dim=spec.dim,
-            metric=spec.metric,
-            index=spec.index,
-            growing_rows=settings.growing_rows,
-            bounds=settings.payload_bounds,
-            texts=texts_of(spec.text),
-            recall=spec.recall,
-            maps_unused=settings.maps_unused,
-        )
-        reading = ReplicaReading(
-            shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
-        )
         files = SegmentFiles(folder.segments_path)
-        points = BuiltIndex(index=index, reading=reading, store=store, files=files, hot_filters=settings.hot_filters)
-        engine = cls(folder=folder, log=replica_log, store=store, files=files, points=points, settings=settings)
+        points, named = _indexes_of(spec, folder.ref.shard, store, files, settings)
+        engine = cls(folder=folder, log=replica_log, store=store, files=files, points=points, named=named, settings=settings)
         try:
+            _check_layout(store, spec)
             engine._load()
         except BaseException:
             engine.close()
@@ -240,7 +233,7 @@ class Engine:
         )
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
-        """Apply committed records to the store in one transaction, then to the index. A search sees all or none.
+        """Apply committed records to the store in one transaction, then to the indexes. A search sees all or none.
 
         Returns the number of points that each record affected.
         """
@@ -248,12 +241,11 @@ class Engine:
         forgetting, self._forgetting = self._forgetting, Forgetting()
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
         for change in changes:
-            if (columns := change.written) is not None:
-                self.points.index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
-            elif len(change.killed_rows):
-                self.points.index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
+            for each in self.indexes:
+                each.apply(change)
         fault_point("apply.indexed")
-        self.points.index.publish(records[-1].seq)
+        for each in self.indexes:
+            each.publish(records[-1].seq)
         return tuple(change.affected for change in changes)
 
     @contextmanager
@@ -332,7 +324,7 @@ class Engine:
         return self._store.rest()
 
     def close(self) -> None:
-        """Make everything durable, close, and free the memory of the index. Call it after every read has ended."""
+        """Make everything durable, close, and free the memory of the indexes. Call it after every read has ended."""
         held_rows = any(each.index.view().parts for each in self.indexes)
         try:
             self._log.close()
@@ -354,6 +346,11 @@ class Engine:
 
     # Building: see BuiltIndex
 
+    def choose_indexes(self, spec: CollectionSpec) -> None:
+        """Build segments with the indexes of this specification from now on."""
+        for name, each in self.searched.items():
+            each.index.choose(spec.vector_of(name).index)
+
     def freeze(self) -> None:
         """Close the growing segments, so that they are sealed next."""
         for each in self.indexes:
@@ -369,6 +366,20 @@ class Engine:
         for each in self.indexes:
             each.reading.aim(recall)
             each.index.aim(recall)
+
+    def waiting_reason(self) -> str:
+        """Return why rows have no index although one was chosen, as text; else ""."""
+        return "; ".join(reason for each in self.indexes if (reason := each.waiting_reason()))
+
+    def save_memory(self, room_bytes: int) -> None:
+        """Let automatic indexes give up as much as needed for all rows to fit into room_bytes and the memory of sealed
+        segments. Each vector has a share by the numbers of its rows. See ReplicaIndex."""
+        indexes = [each.index for each in self.searched.values()]
+        numbers = [each.view().points * each.dim for each in indexes]
+        sealed = [each.sealed_bytes() for each in indexes]
+        for index, mine, own in zip(indexes, numbers, sealed, strict=True):
+            share = (room_bytes + sum(sealed)) * mine // max(1, sum(numbers)) if len(indexes) > 1 else room_bytes + own
+            index.save_memory(share - own)
 
     def sweep(self) -> None:
         """Checkpoint, then delete the files that the store no longer names. Does nothing while a snapshot is pinned."""
@@ -386,12 +397,14 @@ class Engine:
     # Figures
 
     def index_stats(self) -> IndexStats:
-        """Return the figures of the index."""
-        return self.points.index.stats()
+        """Return the figures of the indexes together. Rows of a named vector count beside those of the points."""
+        stats = [each.index.stats() for each in self.indexes]
+        sums = {name: sum(getattr(each, name) for each in stats) for name in IndexStats.__slots__}
+        return IndexStats(**sums | {"points": stats[0].points})
 
     def cost(self) -> ReplicaCost:
         """Return the memory that the replica takes from the worker's budget."""
-        cost, at_rest = self.points.index.cost(), self._store.at_rest
+        cost, at_rest = joined_cost([each.index.cost() for each in self.indexes]), self._store.at_rest
         opened = open_store_bytes(self._store.size_bytes, self._settings.readers)
         held = cost.held + REPLICA_BASE_BYTES
         return replace(cost, held=held, waking=opened) if at_rest else replace(cost, held=held + opened)
@@ -412,8 +425,8 @@ class Engine:
             shard=shard,
             store=self._store,
             files=self._files,
-            texts=self.texts,
-            index=self.points.index,
+            points=self.points,
+            named={each.name: each for each in self.indexes[1:]},
             bounds=self._settings.payload_bounds,
         )
         sealed, damaged = opening.load()
@@ -426,5 +439,44 @@ class Engine:
         points, seconds = self._store.count(), f"{time.monotonic() - began:.2f}"
         log.info(event("replica_opened", shard=shard, points=points, sealed=sealed, damaged_segments=damaged, seconds=seconds))
 
-    def _no_rows(self) -> tuple[Rows, IdArray, Matrix]:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, self._store.dim), dtype=np.float32)
+
+def _indexes_of(
+    spec: CollectionSpec, shard: ShardId, store: PointsStore, files: SegmentFiles, settings: EngineSettings
+) -> tuple[BuiltIndex, dict[str, BuiltIndex]]:
+    """Return the index of the points, and that of each named vector."""
+
+    def made(vector: NamedVector, part: RowPart, texts: FieldTexts | None) -> BuiltIndex:
+        index = ReplicaIndex(
+            dim=vector.dim,
+            metric=vector.metric,
+            index=vector.index,
+            growing_rows=settings.growing_rows,
+            bounds=settings.payload_bounds,
+            texts=texts,
+            recall=spec.recall,
+            maps_unused=settings.maps_unused,
+        )
+        reading = ReplicaReading(
+            shard=shard,
+            metric=vector.metric,
+            recall=spec.recall,
+            index=index,
+            store=store,
+            hot=settings.hot_filters,
+            vector=vector.name,
+        )
+        return BuiltIndex(
+            name=vector.name, part=part, index=index, reading=reading, store=store, files=files, hot_filters=settings.hot_filters
+        )
+
+    whole, parts = row_parts([each.dim for each in spec.vectors])
+    lone = NamedVector(name="", dim=1, metric=Metric.L2, index="flat") if spec.vectors else spec.vector_of("")
+    points = made(lone, whole, texts_of(spec.text))
+    return points, {each.name: made(each, part, None) for each, part in zip(spec.vectors, parts, strict=True)}
+
+
+def _check_layout(store: PointsStore, spec: CollectionSpec) -> None:
+    """Raise PreconditionFailed unless the rows of the store are made of the vectors of the collection."""
+    wanted = tuple((each.name, each.dim) for each in spec.vectors)
+    if store.vectors != wanted:
+        raise PreconditionFailed(f"the store has rows of the named vectors {store.vectors}, collection {spec.name!r} has {wanted}")

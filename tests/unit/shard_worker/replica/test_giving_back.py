@@ -87,7 +87,7 @@ def test_the_arrays_of_a_closed_index_go_although_somebody_still_holds_the_repli
             await bench.upsert(range(3_000), vectors(3_000))
             await bench.search(vectors(1), 3, filter=filter_from_input({"$id": {"$ne": 5}}, DEFAULT_LIMITS))
             replica, parts = bench.replica, parts_of(bench)
-            parts["sample of queries"] = weakref.ref(replica._tuner._queries._everything._queries)
+            parts["sample of queries"] = weakref.ref(replica.vectors.of("").tuner._queries._everything._queries)
         assert [name for name in alive(parts) if name.startswith(("segment", "vectors", "growing", "sample"))] == []
         assert bench.settings.hot_filters.memory_bytes == 0
         assert replica.stats_now().memory_bytes < 1_000_000
