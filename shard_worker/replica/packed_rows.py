@@ -56,5 +56,5 @@ def check_packed_rows(rows: Matrix, dims: Sequence[int]) -> None:
     for bit, part in enumerate(slices(dims)):
         filled = np.flatnonzero(~having(rows, bit) & rows[:, part].any(axis=1))
         if len(filled):
-            message = f"packed row {filled[0]} has numbers of vector {bit}, and says that it does not have this vector"
+            message = f"a packed row has numbers of vector {bit}, and says that it does not have this vector"
             raise InvalidArgument(message, ErrorDetails(field="vectors", index=int(filled[0])))
