@@ -15,7 +15,7 @@ from shoal.core.deadline import Clock
 from shoal.core.filter import Filter, are_long
 from shoal.core.ids import RequestId, Seq, ShardId
 from shoal.core.limits import Limits
-from shoal.core.point_change import PointChange, UpdateVectors
+from shoal.core.point_change import PointChange, UpdatePacked, UpdateVectors
 from shoal.core.points import IdArray, PointId, StoredColumns, without_repeats
 from shoal.core.replies import Written
 from shoal.core.requests import Update
@@ -24,6 +24,7 @@ from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import check_update
+from shoal.router.logic.named_points import packed_change
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, after_earlier
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
@@ -78,10 +79,11 @@ class Updates:
                 until_deadline.deadline,
                 long=are_long([order.filter]),
             )
+            stored = dataclasses.replace(order, change=packed_change(order.change, order.ids, collection.spec))
             if order.ids is not None:
-                return await self._by_ids(collection, order, order.ids, request_id, until_deadline)
+                return await self._by_ids(collection, stored, order.ids, request_id, until_deadline)
             assert order.filter is not None, "the check wants ids or a filter"
-            return await self._by_filter(collection, order, order.filter, request_id.client, until_deadline)
+            return await self._by_filter(collection, stored, order.filter, request_id.client, until_deadline)
 
         return await self._finder.with_usable(order.collection, until_deadline, write)
 
@@ -162,6 +164,12 @@ class Updates:
 
 def _of_part(change: PointChange, part: ShardPart) -> PointChange:
     """Return the change of the points of one shard."""
-    if isinstance(change, UpdateVectors) and part.positions is not None:
-        return UpdateVectors(change.vectors[part.positions])
-    return change
+    if part.positions is None:
+        return change
+    match change:
+        case UpdateVectors(vectors):
+            return UpdateVectors(vectors[part.positions])
+        case UpdatePacked(rows, dims):
+            return UpdatePacked(rows[part.positions], dims)
+        case _:
+            return change

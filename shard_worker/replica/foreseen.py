@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.core.point_change import PointUpdate, UpdateVectors, payload_changer, positions_matching
+from shoal.core.point_change import PointUpdate, VectorChange, payload_changer, positions_matching
 from shoal.core.points import IdArray, PointId, StoredColumns
 from shoal.core.turns import Turn
 
@@ -47,7 +47,7 @@ class _Foresight:
         self._update, self._turn, self._clock = update, turn, clock
         self._point_bytes = 4 * dim
         self._began = clock()
-        self._changed = None if isinstance(update.change, UpdateVectors) else payload_changer(update.change)
+        self._changed = None if isinstance(update.change, VectorChange) else payload_changer(update.change)
         self.written = 0
 
     def take(self, points: StoredColumns) -> None:

@@ -24,9 +24,9 @@ class Metric(StrEnum):
         return self is Metric.L2
 
 
-def metric_from_input(value: str, field: str = "metric") -> Metric:
-    """Return the metric of this name. Raises InvalidArgument that names `field`."""
+def metric_from_input(value: str, called: str = "metric") -> Metric:
+    """Return the metric of this name. called: what an error calls it. Raises InvalidArgument (field metric)."""
     try:
         return Metric(value)
     except ValueError:
-        raise InvalidArgument(f"{field} is {shown(value)}, it must be one of l2, ip, cosine", ErrorDetails(field=field)) from None
+        raise InvalidArgument(f"{called} is {shown(value)}, it must be one of l2, ip, cosine", ErrorDetails(field="metric")) from None

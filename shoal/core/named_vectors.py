@@ -21,7 +21,7 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.index_spec import index_from_input
 from shoal.core.limits import Limits
 from shoal.core.metric import Metric, metric_from_input
-from shoal.core.points import Matrix
+from shoal.core.points import Matrix, check_finite
 from shoal.core.shown import shown
 
 MOST_NAMED_VECTORS = 16
@@ -47,6 +47,28 @@ class VectorColumn:
 
     vectors: Matrix
     positions: npt.NDArray[np.intp] | None = None
+
+    def take(self, points: npt.NDArray[np.intp]) -> VectorColumn:
+        """Return the vectors of the points at `points`, in that order."""
+        if self.positions is None:
+            return VectorColumn(vectors=self.vectors[points])
+        rows = np.searchsorted(self.positions, points)
+        have = rows < len(self.positions)
+        have[have] = self.positions[rows[have]] == points[have]
+        positions = None if have.all() else np.flatnonzero(have)
+        return VectorColumn(vectors=self.vectors[rows[have]], positions=positions)
+
+    def check(self, name: str, count: int) -> None:
+        """Raise InvalidArgument unless there is one vector for each of `count` points, or for each position."""
+        given = len(self.vectors)
+        if self.positions is None:
+            if given != count:
+                _refuse(f"vector {name!r}: {given} are given for {count} points, without positions")
+            return
+        if len(self.positions) != given:
+            _refuse(f"vector {name!r}: {len(self.positions)} positions are given for {given} vectors")
+        if given and ((np.diff(self.positions) <= 0).any() or self.positions[0] < 0 or self.positions[-1] >= count):
+            _refuse(f"positions of vector {name!r} must be ascending, from 0 to {count - 1}, the points of this call")
 
 
 def named_vectors_from_input(given: object, *, metric: str, index: str, limits: Limits) -> tuple[NamedVector, ...]:
@@ -116,6 +138,16 @@ def packed(dims: Sequence[int], columns: Sequence[VectorColumn | None], count: i
             rows[points, 0] += 1 << bit
             rows[points, part] = column.vectors
     return rows
+
+
+def check_packed(dims: Sequence[int], rows: Matrix) -> None:
+    """Raise InvalidArgument unless rows (n, d) are packed rows of vectors of these dims, with finite numbers."""
+    if not 1 <= len(dims) <= MOST_NAMED_VECTORS or min(dims) < 1 or rows.shape[1] != 1 + sum(dims):
+        _refuse(f"packed rows have {rows.shape[1]} numbers, which are not those of {len(dims)} vectors of {sum(dims)} dimensions together")
+    check_finite(rows)
+    given = rows[:, 0]
+    if not ((given >= 0) & (given < 1 << len(dims)) & (given == np.trunc(given))).all():
+        _refuse(f"number 0 of a packed row must be a whole number below {1 << len(dims)}")
 
 
 def slices(dims: Sequence[int]) -> list[slice]:

@@ -6,7 +6,7 @@ point gives the same bytes at each replica, in each version.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from shoal.core.errors import DataLoss, ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, Path
 from shoal.core.filter_predicate import predicate_of
 from shoal.core.limits import Limits
+from shoal.core.named_vectors import VectorColumn, check_packed, replaced
 from shoal.core.payload import check_payload, payload_from_json, payload_to_json, stored_value
 from shoal.core.points import IdArray, Matrix, PointColumns, StoredColumns, check_dim, check_finite, check_ids, check_unique
 
@@ -51,8 +52,29 @@ class UpdateVectors:
     vectors: Matrix
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UpdateNamed:
+    """Replace the vectors of these names; those of other names stay. Positions are those of the ids that the update
+    names. Only what a user asks for: replicas apply UpdatePacked."""
+
+    vectors: Mapping[str, VectorColumn]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UpdatePacked:
+    """Replace the vectors that the packed rows have; the others stay (ADR 36).
+
+    rows: (n, 1 + sum(dims)), one for each of the ids that the update names; dims: of all named vectors of the
+    collection, in its order.
+    """
+
+    rows: Matrix
+    dims: tuple[int, ...]
+
+
 PayloadChange = SetPayload | ReplacePayload | DeletePayload
-PointChange = PayloadChange | UpdateVectors
+VectorChange = UpdateVectors | UpdateNamed | UpdatePacked
+PointChange = PayloadChange | VectorChange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -74,17 +96,24 @@ def check_change(change: PointChange, limits: Limits) -> None:
             _check_paths(paths, limits)
         case UpdateVectors(vectors):
             check_finite(vectors)
+        case UpdateNamed(named):
+            for name, column in named.items():
+                check_finite(column.vectors, field=name)
+        case UpdatePacked(rows, dims):
+            check_packed(dims, rows)
 
 
 def check_update(update: PointUpdate, dim: int, limits: Limits) -> None:
-    """Raise InvalidArgument for an update that no replica could apply. dim: of the collection."""
+    """Raise InvalidArgument for an update that no replica could apply. dim: of the vectors that are stored."""
     check_unique(update.ids)
     check_ids(update.ids, limits)
-    if isinstance(update.change, UpdateVectors):
-        check_dim(update.change.vectors, dim)
-        if len(update.change.vectors) != len(update.ids):
-            given = f"{len(update.change.vectors)} vectors are given for {len(update.ids)} ids"
-            raise InvalidArgument(given, ErrorDetails(field="vectors"))
+    match update.change:
+        case UpdateVectors(vectors) | UpdatePacked(vectors, _):
+            check_dim(vectors, dim)
+            if len(vectors) != len(update.ids):
+                raise InvalidArgument(f"{len(vectors)} vectors are given for {len(update.ids)} ids", ErrorDetails(field="vectors"))
+        case UpdateNamed():
+            raise InvalidArgument("an update of named vectors must be packed before it is written", ErrorDetails(field="vectors"))
     check_change(update.change, limits)
 
 
@@ -119,13 +148,24 @@ def changed_points(current: StoredColumns, update: PointUpdate) -> PointColumns:
     matching = positions_matching(current, update.filter)
     ids, vectors = current.ids[matching], current.vectors[matching]
     payloads = [current.payloads[at] for at in matching]
-    if isinstance(update.change, UpdateVectors):
-        place = {point_id: at for at, point_id in enumerate(update.ids.tolist())}
-        vectors = update.change.vectors[[place[point_id] for point_id in ids.tolist()]]
-        return PointColumns(ids=ids, vectors=vectors, payloads=tuple(payloads))
-    changed = _changed_payloads(payloads, update.change)
+    match update.change:
+        case UpdateVectors(given):
+            return PointColumns(ids=ids, vectors=given[_places(update.ids, ids)], payloads=tuple(payloads))
+        case UpdatePacked(rows, dims):
+            after = replaced(dims, vectors, rows[_places(update.ids, ids)])
+            return PointColumns(ids=ids, vectors=after, payloads=tuple(payloads))
+        case UpdateNamed():
+            raise AssertionError("named vectors are packed before they are written")
+        case change:
+            changed = _changed_payloads(payloads, change)
     kept = np.array([at for at, payload in enumerate(changed) if payload is not None], dtype=np.intp)
     return PointColumns(ids=ids, vectors=vectors, payloads=tuple(changed)).take(kept)
+
+
+def _places(ids: IdArray, some: IdArray) -> list[int]:
+    """Return the position of each of `some` in `ids`."""
+    place = {point_id: at for at, point_id in enumerate(ids.tolist())}
+    return [place[point_id] for point_id in some.tolist()]
 
 
 def positions_matching(points: StoredColumns, filter: Filter | None, between: Callable[[], None] | None = None) -> list[int]:

@@ -9,7 +9,7 @@ import itertools
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ import numpy.typing as npt
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.frames import plain_column
 from shoal.core.limits import Limits
+
+if TYPE_CHECKING:
+    # Named vectors are made of the columns below.
+    from shoal.core.named_vectors import VectorColumn
 
 PointId = int | str
 IdArray = npt.NDArray[Any]
@@ -31,12 +35,15 @@ class PointColumns:
     """n points.
 
     ids: (n,); vectors: (n, dim) float32 as given; payloads: n JSON texts (UTF-8) or None, or None for all; encoded:
-    returns the bytes of exactly these points as they were received in a message, None if they were not received so.
+    returns the bytes of exactly these points as they were received in a message, None if they were not received so;
+    named: their vectors by name, as a user gives them, then vectors is (n, 0). None: each has one without a name, which
+    may be a packed row (ADR 36).
     """
 
     ids: IdArray
     vectors: Matrix
     payloads: tuple[bytes | None, ...] | None
+    named: Mapping[str, VectorColumn] | None = None
     encoded: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -48,16 +55,20 @@ class PointColumns:
             ids=self.ids[positions],
             vectors=self.vectors[positions],
             payloads=None if self.payloads is None else tuple(self.payloads[at] for at in positions),
+            named=None if self.named is None else {name: column.take(positions) for name, column in self.named.items()},
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredColumns:
-    """Points that were read. vectors, payloads: None if they were not requested."""
+    """Points that were read. vectors, payloads: None if they were not requested; named: as in PointColumns, then
+    vectors is None.
+    """
 
     ids: IdArray
     vectors: Matrix | None
     payloads: tuple[bytes | None, ...] | None
+    named: Mapping[str, VectorColumn] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,27 +159,36 @@ def check_unique(ids: IdArray) -> None:
         seen.add(value)
 
 
-def check_finite(vectors: Matrix, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument that names the first vector that holds NaN or infinity (float32 overflow included)."""
+def check_finite(vectors: Matrix, *, field: str = "vectors", positions: npt.NDArray[np.intp] | None = None) -> None:
+    """Raise InvalidArgument that names the first vector that holds NaN or infinity (float32 overflow included).
+
+    positions: by which vectors are named, None for those in the matrix.
+    """
     finite = np.isfinite(vectors)
     if finite.all():
         return
-    index = int(np.argmin(finite.all(axis=1)))
+    index = _named_position(int(np.argmin(finite.all(axis=1))), positions)
     raise InvalidArgument(f"{field}[{index}] holds NaN or infinity in float32", ErrorDetails(field=field, index=index))
 
 
-def check_dim(vectors: Matrix, dim: int, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument if vectors are not (n, dim)."""
+def check_dim(vectors: Matrix, dim: int, *, field: str = "vectors", owner: str = "the collection") -> None:
+    """Raise InvalidArgument if vectors are not (n, dim). owner: of the dimension."""
     if vectors.shape[1] != dim:
-        raise InvalidArgument(f"{field} have dimension {vectors.shape[1]}, the collection has {dim}", ErrorDetails(field=field, index=0))
+        raise InvalidArgument(f"{field} have dimension {vectors.shape[1]}, {owner} has {dim}", ErrorDetails(field=field, index=0))
 
 
-def check_nonzero(vectors: Matrix, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument that names the first zero vector, which has no direction (for cosine)."""
+def check_nonzero(vectors: Matrix, *, field: str = "vectors", positions: npt.NDArray[np.intp] | None = None) -> None:
+    """Raise InvalidArgument that names the first zero vector, which has no direction (for cosine). positions: as in
+    check_finite.
+    """
     nonzero = vectors.any(axis=1)
     if not nonzero.all():
-        index = int(np.argmin(nonzero))
+        index = _named_position(int(np.argmin(nonzero)), positions)
         raise InvalidArgument(f"{field}[{index}] is zero: it has no direction under cosine", ErrorDetails(field=field, index=index))
+
+
+def _named_position(index: int, positions: npt.NDArray[np.intp] | None) -> int:
+    return index if positions is None else int(positions[index])
 
 
 def _checked_id(value: Any, index: int, limits: Limits) -> PointId:

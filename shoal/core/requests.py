@@ -6,6 +6,7 @@ message and back. The answers are in `shoal.core.replies`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.ids import CollectionId, RequestId, Seq, ShardId
 from shoal.core.limits import Limits
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.point_change import PointChange
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId
 from shoal.core.recovery import RecoveryRequest
@@ -82,12 +84,12 @@ class CreateCollection(Request):
     """Answered by the id of the collection.
 
     request_id: the same for each attempt, so that a retry finds its own collection; "" for a call that is not repeated;
-    min_isr: 0 for the default; the others: see CollectionSpec.
+    min_isr: 0 for the default; vectors: named ones, then dim is 0; the others: see CollectionSpec.
     """
 
     writes: ClassVar[bool] = True
     name: str
-    dim: int
+    dim: int = 0
     metric: str = Metric.L2.value
     shards: int = 1
     replicas: int = 1
@@ -97,6 +99,7 @@ class CreateCollection(Request):
     min_isr: int = 0
     text: tuple[TextField, ...] = ()
     defaults: SearchDefaults = SearchDefaults()
+    vectors: tuple[NamedVector, ...] = ()
 
     def spec(self, limits: Limits) -> CollectionSpec:
         """Return the validated specification. Raises InvalidArgument that names the field and the allowed values."""
@@ -111,6 +114,7 @@ class CreateCollection(Request):
             min_isr=self.min_isr,
             text=self.text,
             defaults=self.defaults,
+            vectors=self.vectors,
             limits=limits,
         )
 
@@ -119,7 +123,7 @@ class CreateCollection(Request):
 class AlterCollection(Request):
     """Answered by None. A field that is None stays as it is. The same call again changes nothing more.
 
-    text, defaults: see Alteration.
+    text, defaults, indexes: see Alteration.
     """
 
     writes: ClassVar[bool] = True
@@ -130,6 +134,7 @@ class AlterCollection(Request):
     min_isr: int | None = None
     text: tuple[TextField, ...] | None = None
     defaults: SearchDefaults | None = None
+    indexes: Mapping[str, str] | None = None
 
     @property
     def alteration(self) -> Alteration:
@@ -141,6 +146,7 @@ class AlterCollection(Request):
             min_isr=self.min_isr,
             text=self.text,
             defaults=self.defaults,
+            indexes=self.indexes,
         )
 
 
@@ -181,20 +187,23 @@ class OptimizeCollection(Request):
 class TuneCollection(Request):
     """Answered by a tuple of SegmentCurve.
 
-    k: neighbours that recall is measured at; queries: (n, dim) float32 to measure with, None for those that were asked.
+    k: neighbours that recall is measured at; queries: (n, dim) float32 to measure with, None for those that were asked;
+    vector: its name; "" with named vectors: all of them, then without queries.
     """
 
     patient: ClassVar[bool] = True
     name: str
     k: int = DEFAULT_K
     queries: Matrix | None = None
+    vector: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureRecall(Request):
     """Answered by a tuple of ShardRecall.
 
-    sample: queries for each shard; recall: the target to search with, None for the collection's own.
+    sample: queries for each shard; recall: the target to search with, None for the collection's own; vector: name of
+    the vector that is compared, "" if it has none.
     """
 
     patient: ClassVar[bool] = True
@@ -202,6 +211,7 @@ class MeasureRecall(Request):
     k: int = DEFAULT_K
     sample: int = DEFAULT_SAMPLE
     recall: float | None = None
+    vector: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import VectorColumn
 from shoal.core.points import IdArray, Matrix, id_ranks
 
 MANY_HITS = 5_000
@@ -24,7 +25,8 @@ class HitColumns:
     """Hits of a batch of queries, flat: those of query 0 first, best first within a query.
 
     counts: (queries,) int64, hits per query; ids: (hits,); scores: (hits,) float32; payloads: JSON texts or None, or
-    None if not requested; vectors: (hits, dim) float32 as given, or None if not requested.
+    None if not requested; vectors: (hits, dim) float32 as given, or None if not requested; named: vectors of hits by
+    name, then vectors is None. Hits with named vectors are what a user gets: they are not merged.
     """
 
     counts: npt.NDArray[np.int64]
@@ -32,6 +34,7 @@ class HitColumns:
     scores: npt.NDArray[np.float32]
     payloads: tuple[bytes | None, ...] | None = None
     vectors: Matrix | None = None
+    named: Mapping[str, VectorColumn] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

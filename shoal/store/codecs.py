@@ -16,6 +16,7 @@ from shoal.core.fusion_choice import defaults_to_input, search_defaults_from_inp
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.index_spec import index_from_input
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.recovery import AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.shard_calls import DEFAULT_RECALL
 from shoal.core.shard_config import ShardConfig, ShardState
@@ -30,8 +31,10 @@ _MOST_PORT = 65_535
 def encode_collection(collection: Collection) -> bytes:
     """Return a collection as stored."""
     spec = collection.spec
+    named = {"vectors": [_from_vector(each) for each in spec.vectors]} if spec.vectors else {}
     return _text(
         {
+            **named,
             "id": collection.id,
             "name": spec.name,
             "dim": spec.dim,
@@ -68,6 +71,8 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
                 min_isr_set=_min_isr(raw),
                 text=text,
                 defaults=search_defaults_from_input(raw.get("defaults", {}), [field.name for field in text]),
+                # Only a collection with named vectors has them.
+                vectors=tuple(map(_to_vector, raw.get("vectors", ()))),
             ),
             state=CollectionState(raw["state"]),
             request_id=raw["request_id"],
@@ -75,6 +80,17 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
         )
 
     return _decoded(key, value, build)
+
+
+def _from_vector(vector: NamedVector) -> dict[str, Any]:
+    return {"name": vector.name, "dim": vector.dim, "metric": vector.metric, "index": vector.index}
+
+
+def _to_vector(raw: dict[str, Any]) -> NamedVector:
+    name, dim = raw["name"], raw["dim"]
+    if not (type(name) is str and name and type(dim) is int and dim > 0):
+        raise ValueError(f"vector {name!r} of {dim!r} dimensions")
+    return NamedVector(name=name, dim=dim, metric=Metric(raw["metric"]), index=index_from_input(raw["index"], dim=dim))
 
 
 def _recall(raw: dict[str, Any]) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.fusion_choice import SearchDefaults
-from shoal.core.metric import Metric
+from shoal.core.metric import Metric, metric_from_input
+from shoal.core.named_vectors import NamedVector
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.requests import (
     AlterCollection,
@@ -34,6 +35,7 @@ def create_to_message(request: CreateCollection) -> collections_pb2.CreateCollec
         min_isr=request.min_isr,
         text=map(text_field_to_message, request.text),
         defaults=_given_defaults(request.defaults),
+        vectors=map(_vector_to_message, request.vectors),
     )
     return collections_pb2.CreateCollectionRequest(spec=spec, request_id=request.request_id)
 
@@ -41,7 +43,8 @@ def create_to_message(request: CreateCollection) -> collections_pb2.CreateCollec
 def create_from_message(message: collections_pb2.CreateCollectionRequest) -> CreateCollection:
     """Return the creation of a message. A missing field gets its default. CreateCollection.spec() validates it.
 
-    Raises InvalidArgument for an analyzer or a fusion that this version does not know.
+    A named vector without a metric or an index has those of the specification. Raises InvalidArgument for an analyzer,
+    a fusion or a metric of a named vector that this version does not know.
     """
     spec = message.spec
     return CreateCollection(
@@ -55,6 +58,7 @@ def create_from_message(message: collections_pb2.CreateCollectionRequest) -> Cre
         min_isr=spec.min_isr,
         text=text_fields_from_messages(spec.text),
         defaults=defaults_from_message(spec.defaults),
+        vectors=_vectors_from_message(spec),
         request_id=message.request_id,
     )
 
@@ -79,6 +83,7 @@ def alter_to_message(request: AlterCollection) -> collections_pb2.AlterCollectio
         min_isr=request.min_isr,
         text=None if request.text is None else collections_pb2.TextFields(fields=map(text_field_to_message, request.text)),
         defaults=None if request.defaults is None else defaults_to_message(request.defaults),
+        indexes=request.indexes,
     )
 
 
@@ -92,6 +97,7 @@ def alter_from_message(message: collections_pb2.AlterCollectionRequest) -> Alter
         min_isr=message.min_isr if message.HasField("min_isr") else None,
         text=text_fields_from_messages(message.text.fields) if message.HasField("text") else None,
         defaults=defaults_from_message(message.defaults) if message.HasField("defaults") else None,
+        indexes=dict(message.indexes) or None,
     )
 
 
@@ -197,6 +203,24 @@ def _spec_to_message(spec: CollectionSpec) -> collections_pb2.CollectionSpec:
         min_isr=spec.min_isr_set,
         text=map(text_field_to_message, spec.text),
         defaults=_given_defaults(spec.defaults),
+        vectors=map(_vector_to_message, spec.vectors),
+    )
+
+
+def _vector_to_message(vector: NamedVector) -> collections_pb2.NamedVector:
+    return collections_pb2.NamedVector(name=vector.name, dim=vector.dim, metric=vector.metric.value, index=vector.index)
+
+
+def _vectors_from_message(message: collections_pb2.CollectionSpec) -> tuple[NamedVector, ...]:
+    """Return the named vectors of a specification. Raises InvalidArgument for an unknown metric."""
+    return tuple(
+        NamedVector(
+            name=each.name,
+            dim=each.dim,
+            metric=metric_from_input(each.metric or message.metric or Metric.L2.value, f"metric of vector {each.name!r}"),
+            index=each.index or message.index or "auto",
+        )
+        for each in message.vectors
     )
 
 
@@ -209,6 +233,7 @@ def _spec_from_message(message: collections_pb2.CollectionSpec) -> CollectionSpe
     try:
         metric = Metric(message.metric or Metric.L2.value)
         text, defaults = text_fields_from_messages(message.text), defaults_from_message(message.defaults)
+        vectors = _vectors_from_message(message)
     except (ValueError, InvalidArgument) as error:
         raise Internal(f"collection {message.name!r}: {error}; is this client older than the server?") from None
     return CollectionSpec(
@@ -222,6 +247,7 @@ def _spec_from_message(message: collections_pb2.CollectionSpec) -> CollectionSpe
         min_isr_set=message.min_isr,
         text=text,
         defaults=defaults,
+        vectors=vectors,
     )
 
 

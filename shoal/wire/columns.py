@@ -6,11 +6,12 @@ It checks the shape of every message and raises InvalidArgument. Callers check t
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.named_vectors import VectorColumn
 from shoal.core.points import IdArray, Matrix, PointColumns, PointId, StoredColumns, id_array
 from shoal.core.topk import HitColumns
 from shoal.v1 import common_pb2
@@ -89,6 +90,41 @@ def vectors_from_message(message: common_pb2.Vectors, field: str = "vectors") ->
     return matrix
 
 
+def named_to_messages(named: Mapping[str, VectorColumn] | None) -> list[common_pb2.NamedVectors]:
+    """Return vectors by name as messages, none for None."""
+    return [
+        common_pb2.NamedVectors(
+            name=name,
+            vectors=vectors_to_message(column.vectors),
+            positions=None if column.positions is None else column.positions.tolist(),
+        )
+        for name, column in (named or {}).items()
+    ]
+
+
+def named_from_messages(messages: Iterable[common_pb2.NamedVectors]) -> dict[str, VectorColumn]:
+    """Return vectors by name; positions are as the message has them, so VectorColumn.check says whether they fit.
+
+    Raises InvalidArgument for a name that is given twice, and as vectors_from_message.
+    """
+    named: dict[str, VectorColumn] = {}
+    for message in messages:
+        if message.name in named:
+            raise InvalidArgument(f"vector {message.name!r} is given twice", ErrorDetails(field="named"))
+        vectors = vectors_from_message(message.vectors, f"vector {message.name!r}")
+        whole = not message.positions and len(vectors) > 0
+        positions = None if whole else np.array(message.positions, dtype=np.intp)
+        named[message.name] = VectorColumn(vectors=vectors, positions=positions)
+    return named
+
+
+def _checked_named(messages: Sequence[common_pb2.NamedVectors], count: int) -> dict[str, VectorColumn]:
+    named = named_from_messages(messages)
+    for name, column in named.items():
+        column.check(name, count)
+    return named
+
+
 def _floats(data: bytes, field: str) -> Matrix:
     if len(data) % 4:
         raise InvalidArgument(f"{field}: {len(data)} bytes are not float32 numbers", ErrorDetails(field=field))
@@ -117,14 +153,32 @@ def points_to_message(points: PointColumns | StoredColumns) -> common_pb2.PointB
     """Return points as a message."""
     return common_pb2.PointBatch(
         ids=ids_to_message(points.ids),
-        vectors=None if points.vectors is None else vectors_to_message(points.vectors),
+        vectors=None if points.vectors is None or points.named is not None else vectors_to_message(points.vectors),
         payloads=payloads_to_message(points.payloads),
+        named=named_to_messages(points.named),
     )
 
 
+def has_vectors_by_name(message: common_pb2.PointBatch) -> bool:
+    """Return whether the points have vectors with names, or none at all."""
+    return bool(message.named) or not message.HasField("vectors")
+
+
 def points_from_message(message: common_pb2.PointBatch) -> PointColumns:
-    """Return the points of a write. Raises InvalidArgument if columns differ in length."""
+    """Return the points of a write.
+
+    Raises InvalidArgument if columns differ in length, and for vectors both with and without names.
+    """
     ids = ids_from_message(message.ids)
+    if has_vectors_by_name(message):
+        if message.HasField("vectors"):
+            raise InvalidArgument("give vectors or named, not both", ErrorDetails(field="named"))
+        return PointColumns(
+            ids=ids,
+            vectors=np.empty((len(ids), 0), dtype=np.float32),
+            payloads=payloads_from_message(message.payloads, len(ids)),
+            named=_checked_named(message.named, len(ids)),
+        )
     vectors = vectors_from_message(message.vectors)
     if len(ids) != len(vectors):
         raise InvalidArgument(f"{len(ids)} ids are given for {len(vectors)} vectors", ErrorDetails(field="ids"))
@@ -135,7 +189,12 @@ def stored_from_message(message: common_pb2.PointBatch) -> StoredColumns:
     """Return points that were read."""
     ids = ids_from_message(message.ids)
     vectors = vectors_from_message(message.vectors) if message.HasField("vectors") else None
-    return StoredColumns(ids=ids, vectors=vectors, payloads=payloads_from_message(message.payloads, len(ids)))
+    return StoredColumns(
+        ids=ids,
+        vectors=vectors,
+        payloads=payloads_from_message(message.payloads, len(ids)),
+        named=_checked_named(message.named, len(ids)) if message.named else None,
+    )
 
 
 def fill_hits(message: common_pb2.Hits, hits: HitColumns) -> None:
@@ -150,6 +209,8 @@ def fill_hits(message: common_pb2.Hits, hits: HitColumns) -> None:
         message.payloads.extend(payloads_to_message(hits.payloads))
     if hits.vectors is not None:
         message.vectors.CopyFrom(vectors_to_message(hits.vectors))
+    if hits.named is not None:
+        message.named.extend(named_to_messages(hits.named))
 
 
 def hits_from_message(message: common_pb2.Hits) -> HitColumns:
@@ -161,4 +222,5 @@ def hits_from_message(message: common_pb2.Hits) -> HitColumns:
         scores=np.array(message.scores, dtype=np.float32),
         payloads=payloads_from_message(message.payloads, len(ids)),
         vectors=vectors_from_message(message.vectors) if message.HasField("vectors") else None,
+        named=_checked_named(message.named, len(ids)) if message.named else None,
     )

@@ -46,7 +46,7 @@ from shoal.wire.text_queries import (
 )
 
 DENSE_NAME, TEXT_NAME = "dense", "text"
-"""Names of legs that are given none."""
+"""Names of legs that are given none. A leg that searches by a named vector has its name."""
 
 _LEG_EXPLAIN = tuple(field.name for field in fields(LegExplain))
 _LONGEST_SHOWN = 64
@@ -199,7 +199,8 @@ def fused_found_from_message(message: search_pb2.SearchResponse) -> FusedFound:
 def _leg_to_message(leg: Leg) -> search_pb2.SearchLeg:
     message = search_pb2.SearchLeg(name=leg.name, weight=leg.weight, min_score=leg.min_score)
     match leg:
-        case DenseLeg(queries=queries):
+        case DenseLeg(queries=queries, vector=vector):
+            message.field = vector
             message.vectors.CopyFrom(vectors_to_message(queries))
         case TextLeg(asks=asks):
             message.texts.SetInParent()
@@ -208,18 +209,20 @@ def _leg_to_message(leg: Leg) -> search_pb2.SearchLeg:
 
 
 def _leg_from_message(message: search_pb2.SearchLeg, index: int) -> Leg:
-    if message.field:
-        raise InvalidArgument(
-            f"legs[{index}]: a named vector field ({message.field!r}) is not supported by this version",
-            ErrorDetails(field="field", index=index),
-        )
     weight = message.weight if message.HasField("weight") else None
     min_score = message.min_score if message.HasField("min_score") else None
     match message.WhichOneof("queries"):
         case "vectors":
             queries = vectors_from_message(message.vectors)
-            return DenseLeg(queries=queries, name=message.name or DENSE_NAME, weight=weight, min_score=min_score)
+            name = message.name or message.field or DENSE_NAME
+            return DenseLeg(queries=queries, name=name, weight=weight, min_score=min_score, vector=message.field)
         case "texts":
+            if message.field:
+                raise InvalidArgument(
+                    f"legs[{index}]: field is {message.field!r}, but only a leg of vectors has a vector to search by; fields of texts "
+                    "are given with each text",
+                    ErrorDetails(field="field", index=index),
+                )
             asks = tuple(map(ask_from_message, message.texts.queries))
             return TextLeg(asks=asks, name=message.name or TEXT_NAME, weight=weight, min_score=min_score)
         case _:

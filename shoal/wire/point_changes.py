@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.core.point_change import DeletePayload, PointChange, ReplacePayload, SetPayload, UpdateVectors
+from shoal.core.point_change import DeletePayload, PointChange, ReplacePayload, SetPayload, UpdateNamed, UpdatePacked, UpdateVectors
 from shoal.v1 import common_pb2
-from shoal.wire.columns import vectors_from_message, vectors_to_message
+from shoal.wire.columns import named_from_messages, named_to_messages, vectors_from_message, vectors_to_message
 
 
 def change_to_message(change: PointChange) -> common_pb2.PointChange:
@@ -20,6 +20,10 @@ def change_to_message(change: PointChange) -> common_pb2.PointChange:
             return common_pb2.PointChange(delete_payload=common_pb2.PayloadPaths(paths=listed))
         case UpdateVectors(vectors):
             return common_pb2.PointChange(vectors=vectors_to_message(vectors))
+        case UpdateNamed(named):
+            return common_pb2.PointChange(named=common_pb2.NamedVectorsChange(vectors=named_to_messages(named)))
+        case UpdatePacked(rows, dims):
+            return common_pb2.PointChange(packed=common_pb2.PackedVectorsChange(rows=vectors_to_message(rows), dims=dims))
 
 
 def change_from_message(message: common_pb2.PointChange) -> PointChange:
@@ -33,6 +37,10 @@ def change_from_message(message: common_pb2.PointChange) -> PointChange:
             return DeletePayload(tuple(tuple(path.keys) for path in message.delete_payload.paths))
         case "vectors":
             return UpdateVectors(vectors_from_message(message.vectors))
+        case "named":
+            return UpdateNamed(named_from_messages(message.named.vectors))
+        case "packed":
+            return UpdatePacked(vectors_from_message(message.packed.rows, "packed"), tuple(message.packed.dims))
         case _:
-            needed = "an update needs one of set_payload, replace_payload, delete_payload, vectors"
+            needed = "an update needs one of set_payload, replace_payload, delete_payload, vectors, named"
             raise InvalidArgument(needed, ErrorDetails(field="change"))

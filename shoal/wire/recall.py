@@ -20,7 +20,9 @@ _RECALL_FIELDS = tuple(field.name for field in fields(ShardRecall))
 
 def tune_to_message(request: TuneCollection) -> collections_pb2.TuneCollectionRequest:
     """Return the request to measure curves of a collection as a message."""
-    return collections_pb2.TuneCollectionRequest(name=request.name, k=request.k, queries=_queries_to_message(request.queries))
+    return collections_pb2.TuneCollectionRequest(
+        name=request.name, k=request.k, queries=_queries_to_message(request.queries), vector=request.vector
+    )
 
 
 def tune_from_message(message: collections_pb2.TuneCollectionRequest) -> TuneCollection:
@@ -28,7 +30,7 @@ def tune_from_message(message: collections_pb2.TuneCollectionRequest) -> TuneCol
 
     Raises InvalidArgument for queries that are no matrix.
     """
-    return TuneCollection(name=message.name, k=message.k or DEFAULT_K, queries=_queries_from_message(message))
+    return TuneCollection(name=message.name, k=message.k or DEFAULT_K, queries=_queries_from_message(message), vector=message.vector)
 
 
 def tuned_to_message(curves: Iterable[SegmentCurve]) -> collections_pb2.TuneCollectionResponse:
@@ -43,7 +45,9 @@ def tuned_from_message(message: collections_pb2.TuneCollectionResponse) -> tuple
 
 def measure_to_message(request: MeasureRecall) -> collections_pb2.MeasureRecallRequest:
     """Return the request to measure the recall of a collection as a message."""
-    return collections_pb2.MeasureRecallRequest(name=request.name, k=request.k, sample=request.sample, recall=request.recall)
+    return collections_pb2.MeasureRecallRequest(
+        name=request.name, k=request.k, sample=request.sample, recall=request.recall, vector=request.vector
+    )
 
 
 def measure_from_message(message: collections_pb2.MeasureRecallRequest) -> MeasureRecall:
@@ -53,6 +57,7 @@ def measure_from_message(message: collections_pb2.MeasureRecallRequest) -> Measu
         k=message.k or DEFAULT_K,
         sample=message.sample or DEFAULT_SAMPLE,
         recall=message.recall if message.HasField("recall") else None,
+        vector=message.vector,
     )
 
 
@@ -68,22 +73,28 @@ def measured_from_message(message: collections_pb2.MeasureRecallResponse) -> tup
 
 def shard_tune_to_message(call: ShardTune) -> worker_pb2.ShardTuneRequest:
     """Return the request to measure curves of a shard as a message."""
-    return worker_pb2.ShardTuneRequest(shard=shard_to_message(call.shard), k=call.k, queries=_queries_to_message(call.queries))
+    return worker_pb2.ShardTuneRequest(
+        shard=shard_to_message(call.shard), k=call.k, queries=_queries_to_message(call.queries), vector=call.vector
+    )
 
 
 def shard_tune_from_message(message: worker_pb2.ShardTuneRequest) -> ShardTune:
     """Return the request to measure curves of a shard."""
-    return ShardTune(shard=shard_from_message(message.shard), k=message.k, queries=_queries_from_message(message))
+    return ShardTune(shard=shard_from_message(message.shard), k=message.k, queries=_queries_from_message(message), vector=message.vector)
 
 
 def shard_measure_to_message(call: ShardMeasureRecall) -> worker_pb2.ShardMeasureRecallRequest:
     """Return the request to measure the recall of a shard's searches as a message."""
-    return worker_pb2.ShardMeasureRecallRequest(shard=shard_to_message(call.shard), k=call.k, sample=call.sample, recall=call.recall)
+    return worker_pb2.ShardMeasureRecallRequest(
+        shard=shard_to_message(call.shard), k=call.k, sample=call.sample, recall=call.recall, vector=call.vector
+    )
 
 
 def shard_measure_from_message(message: worker_pb2.ShardMeasureRecallRequest) -> ShardMeasureRecall:
     """Return the request to measure the recall of a shard's searches."""
-    return ShardMeasureRecall(shard=shard_from_message(message.shard), k=message.k, sample=message.sample, recall=message.recall)
+    return ShardMeasureRecall(
+        shard=shard_from_message(message.shard), k=message.k, sample=message.sample, recall=message.recall, vector=message.vector
+    )
 
 
 def shard_tuned_to_message(curves: Iterable[SegmentCurve]) -> worker_pb2.ShardTuneResponse:

@@ -27,13 +27,13 @@ FLOAT32 = np.dtype(np.float32)
 IS_USED = sys.byteorder == "little"
 """Whether float32 arrays have the bytes of a message."""
 
-_LEGS, _VECTORS = b"\x12", b"\x12"
+_LEGS, _FIELD, _VECTORS = b"\x12", b"\x0a", b"\x12"
 _DIM, _DATA = b"\x08", b"\x12"
 """Tags of fields of SearchRequest, SearchLeg and Vectors."""
 
 
 def head_of(search: Search) -> bytes:
-    """Return the bytes of a search without its queries and its tokens."""
+    """Return the bytes of a search without its queries, the name of their vector, and its tokens."""
     message = search_to_message(search)
     message.ClearField("legs")
     message.ClearField("min_seqs")
@@ -45,11 +45,16 @@ def bytes_of_tokens(tokens: Iterable[ShardToken]) -> bytes:
     return search_pb2.SearchRequest(min_seqs=tokens_to_messages(tokens)).SerializeToString()
 
 
-def bytes_before_queries(rows: int, dim: int) -> bytes:
-    """Return the bytes of a search that stand before the numbers of its queries, (rows, dim) float32, at its end."""
+def bytes_before_queries(rows: int, dim: int, vector: str = "") -> bytes:
+    """Return the bytes of a search that stand before the numbers of its queries, (rows, dim) float32, at its end.
+
+    vector: name of the vector to search by. It is no part of head_of, because it stands beside the queries.
+    """
     data = _DIM + varint(dim) + _DATA + varint(4 * rows * dim)
-    vectors = _VECTORS + varint(len(data) + 4 * rows * dim) + data
-    return _LEGS + varint(len(vectors) + 4 * rows * dim) + vectors
+    name = vector.encode()
+    field = _FIELD + varint(len(name)) + name if name else b""
+    leg = field + _VECTORS + varint(len(data) + 4 * rows * dim) + data
+    return _LEGS + varint(len(leg) + 4 * rows * dim) + leg
 
 
 def bytes_of_search(head: bytes, tokens: bytes, before: bytes, queries: Matrix) -> bytes:
@@ -90,6 +95,6 @@ def lists_of_answer(answer: bytes) -> HitLists | None:
     listed: list[PointId] = list(ids.strings or ids.integers)
     counts, scores, payloads, count = list(hits.counts), list(hits.scores), list(hits.payloads), len(listed)
     fits = len(scores) == sum(counts) == count and len(payloads) in (0, count)
-    if not fits or (ids.strings and ids.integers) or message.explain or hits.HasField("vectors"):
+    if not fits or (ids.strings and ids.integers) or message.explain or hits.HasField("vectors") or hits.named:
         return None
     return HitLists(counts, listed, scores, payloads, tuple(message.missing_shards))

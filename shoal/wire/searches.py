@@ -53,7 +53,7 @@ def search_to_message(request: Search) -> search_pb2.SearchRequest:
     """Return a search as a message."""
     message = search_pb2.SearchRequest(
         collection=request.collection,
-        legs=[search_pb2.SearchLeg(vectors=vectors_to_message(request.queries))],
+        legs=[search_pb2.SearchLeg(field=request.vector, vectors=vectors_to_message(request.queries))],
         exact=isinstance(request.accuracy, Exact),
         radius=request.radius,
         explain=request.explain,
@@ -90,9 +90,11 @@ def search_from_message(message: search_pb2.SearchRequest, caller: str = "", tur
     if message.exact or message.params or message.HasField("recall"):
         recall = message.recall if message.HasField("recall") else None
         accuracy = accuracy_of(exact=message.exact, recall=recall, params=dict(message.params))
+    leg = _only_leg(message)
     return Search(
         collection=message.collection,
-        queries=vectors_from_message(_only_leg(message).vectors),
+        queries=vectors_from_message(leg.vectors),
+        vector=leg.field,
         groups=public_groups(message, turn),
         accuracy=accuracy,
         radius=message.radius if message.HasField("radius") else None,
@@ -154,6 +156,7 @@ def _of_shard(call: VectorSearch, shard: ShardId, terms: ReadTerms, turn: Turn) 
         with_payload=call.with_payload,
         with_vectors=call.with_vectors,
         terms=terms_to_message(terms),
+        vector=call.vector,
     )
     match call.accuracy:
         case Exact():
@@ -181,6 +184,7 @@ def shard_search_from_message(message: worker_pb2.ShardSearchRequest, turn: Turn
         with_payload=message.with_payload,
         with_vectors=message.with_vectors,
         terms=terms_from_message(message.terms),
+        vector=message.vector,
     )
 
 
@@ -323,8 +327,6 @@ def _only_leg(message: search_pb2.SearchRequest) -> search_pb2.SearchLeg:
     if len(legs) > 1:
         raise InvalidArgument(f"{len(legs)} legs are not supported by this version, one is", ErrorDetails(field="legs"))
     leg = legs[0]
-    if leg.field:
-        raise InvalidArgument(f"a named vector field ({leg.field!r}) is not supported by this version", ErrorDetails(field="field"))
     if not leg.HasField("vectors"):
         raise InvalidArgument(NO_QUERIES.format(index=0), ErrorDetails(field="legs", index=0))
     return leg

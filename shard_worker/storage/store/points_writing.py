@@ -11,7 +11,7 @@ import numpy as np
 
 from shoal.core.errors import DataLoss, Internal
 from shoal.core.ids import Seq
-from shoal.core.point_change import UpdateVectors, changed_points
+from shoal.core.point_change import UpdatePacked, UpdateVectors, changed_points
 from shoal.core.points import Matrix, PointColumns, PointId
 from shoal.shard_worker.logic.replication.request_memory import Remembered
 from shoal.shard_worker.storage.checksum import key_crc, key_crcs, part_crcs, point_crcs
@@ -89,8 +89,9 @@ def _change(connection: sqlite3.Connection, mutation: ChangeRows, counters: Coun
     update, ids = mutation.update, mutation.update.ids.tolist()
     if len(set(ids)) != len(ids):
         raise Internal(f"update {mutation.seq} gives an id twice")
-    if isinstance(update.change, UpdateVectors) and update.change.vectors.shape != (len(ids), shape.dim):
-        raise Internal(f"update {mutation.seq} has vectors of shape {update.change.vectors.shape}, it needs {(len(ids), shape.dim)}")
+    match update.change:
+        case UpdateVectors(vectors) | UpdatePacked(vectors) if vectors.shape != (len(ids), shape.dim):
+            raise Internal(f"update {mutation.seq} has vectors of shape {vectors.shape}, it needs {(len(ids), shape.dim)}")
     return _put(connection, mutation.seq, changed_points(read_by_id(connection, ids, shape), update), counters)
 
 
