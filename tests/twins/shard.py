@@ -12,7 +12,7 @@ from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
 from shoal.core.metric import Metric
 from shoal.core.payload import payload_from_json
-from shoal.core.point_change import PointChange, PointUpdate, UpdateVectors
+from shoal.core.point_change import PointChange, PointUpdate, UpdateNamed, UpdatePacked, UpdateVectors
 from shoal.core.points import PointId, StoredColumns, id_array
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import QueryGroup, SegmentExplain, ShardFound, ShardSearch, WriteAck
@@ -121,4 +121,5 @@ def point_after(point: tuple[np.ndarray, bytes | None], change: PointChange, at:
     vector, payload = point
     if isinstance(change, UpdateVectors):
         return change.vectors[at].copy(), payload
+    assert not isinstance(change, (UpdateNamed, UpdatePacked)), "a twin shard has one vector a point"
     return vector, payload_after(payload, change)
