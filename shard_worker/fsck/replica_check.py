@@ -135,7 +135,7 @@ def _check_store(
 ) -> Figures:
     check = StoreCheck(known.store_path, store, meta, counters, findings, progress)
     check.tables()
-    segments = SegmentsCheck(known.segments_path, meta.dim, findings)
+    segments = SegmentsCheck(known.segments_path, meta, findings)
     entries = check.segments()
     if entries is not None:
         progress("hashing and loading segments")

@@ -2,6 +2,8 @@
 
 Every file is hashed before it is parsed. Damage here costs no data: these files are derived, and the worker builds them
 again. But a segment whose hash is right and whose content disagrees with the store is a defect of Shoal.
+
+The store tells which named vectors its rows are packed of (ADR 36). The name of a segment tells which of them it holds.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from shoal.shard_worker.fsck.payload_check import PayloadCheck
 from shoal.shard_worker.fsck.text_check import TextCheck
 from shoal.shard_worker.index.inspection import InspectedSegment, inspect_segment
 from shoal.shard_worker.index.sealed import PAYLOAD_SUFFIX, TEXT_SUFFIX
-from shoal.shard_worker.replica.segment_texts import segment_of
+from shoal.shard_worker.replica.packed_rows import RowPart, row_parts
+from shoal.shard_worker.replica.segment_names import segment_of, vector_of
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.store.inspection import StoredPoint
+from shoal.shard_worker.storage.store.meta_table import StoreIdentity
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 from shoal.shard_worker.text.text_file import read_texts
 
@@ -43,8 +47,8 @@ _MOST_ROWS_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentFigures:
-    """segments, bytes: of the named segments and their files; sealed_rows: live rows in segments; growing_rows: live
-    rows in no segment.
+    """segments, bytes: of the segments that the store names and their files; sealed_rows: live rows in segments;
+    growing_rows: live rows in no segment; with named vectors, both are of the segments of the points.
     """
 
     segments: int = 0
@@ -56,8 +60,10 @@ class SegmentFigures:
 class SegmentsCheck:
     """Checks the segments of one replica: `files`, then `see` for every chunk of the store's points, then `finish`."""
 
-    def __init__(self, folder: Path, dim: int, findings: Findings) -> None:
-        self._folder, self._dim, self._findings = folder, dim, findings
+    def __init__(self, folder: Path, store: StoreIdentity, findings: Findings) -> None:
+        self._folder, self._dim, self._findings = folder, store.dim, findings
+        points, named = row_parts([dim for _, dim in store.vectors])
+        self._parts = {"": points} | {name: part for (name, _), part in zip(store.vectors, named, strict=True)}
         self._files = SegmentFiles(folder)
         self._open: list[_OpenSegment] = []
         self._segments = self._bytes = self._sealed_rows = self._growing_rows = 0
@@ -73,8 +79,8 @@ class SegmentsCheck:
         self._segments = len(by_segment)
         for name, mine in by_segment.items():
             # check all of them, so that each damaged file is named
-            if sum(not self._is_whole(entry) for entry in mine) == 0:
-                self._load(name, mine)
+            if sum(not self._is_whole(entry) for entry in mine) == 0 and self._is_known(name):
+                self._load(name, mine, self._parts[vector_of(name)])
 
     def see(self, points: Sequence[StoredPoint]) -> None:
         """Compare valid rows of the store, ascending, with every segment."""
@@ -82,13 +88,18 @@ class SegmentsCheck:
             return
         rows = np.array([point.row for point in points], dtype=np.int64)
         vectors = np.frombuffer(b"".join(point.vector for point in points), dtype="<f4").reshape(len(points), self._dim)
-        holders = np.zeros(len(points), dtype=np.int64)
-        for segment in self._open:
-            holders += segment.compare(points, rows, vectors)
-        self._sealed_rows += int(np.count_nonzero(holders))
-        self._growing_rows += int(np.count_nonzero(holders == 0))
-        for row in rows[holders > 1][:_MOST_ROWS_NAMED].tolist():
-            self._findings.damage(self._folder, f"row {row}", f"it lies in {holders[rows == row][0]} sealed segments", DEFECT)
+        for vector in self._parts:
+            holders = np.zeros(len(points), dtype=np.int64)
+            for segment in self._open:
+                if segment.vector == vector:
+                    holders += segment.compare(points, rows, vectors)
+            if not vector:
+                self._sealed_rows += int(np.count_nonzero(holders))
+                self._growing_rows += int(np.count_nonzero(holders == 0))
+            for row in rows[holders > 1][:_MOST_ROWS_NAMED].tolist():
+                of_one = f" of vector {vector!r}" if vector else ""
+                reason = f"it lies in {holders[rows == row][0]} sealed segments{of_one}"
+                self._findings.damage(self._folder, f"row {row}", reason, DEFECT)
 
     def finish(self) -> SegmentFigures:
         """Note what only shows after all rows. Return the figures."""
@@ -120,11 +131,23 @@ class SegmentsCheck:
         self._findings.damage(path, "", meaning, _KEEPING_THE_GRAPH.get(path.suffix, REBUILT))
         return False
 
-    def _load(self, name: str, entries: Sequence[SegmentEntry]) -> None:
+    def _is_known(self, name: str) -> bool:
+        vector = vector_of(name)
+        if vector in self._parts:
+            return True
+        self._findings.damage(
+            self._folder / name,
+            "",
+            f"it is of vector {vector!r}, the store has {', '.join(filter(None, self._parts)) or 'one vector without a name'}",
+            "no data is lost: the worker deletes the segment when it opens the replica",
+        )
+        return False
+
+    def _load(self, name: str, entries: Sequence[SegmentEntry], part: RowPart) -> None:
         paths = {Path(entry.name).suffix: self._files.path(entry.name) for entry in entries}
         text_path = paths.get(TEXT_SUFFIX)
         try:
-            inspected = inspect_segment(paths, self._dim)
+            inspected = inspect_segment(paths, part.width(self._dim))
             texts = None if text_path is None else read_texts(text_path)
         except DataLoss as error:
             self._findings.damage(self._folder / name, "", error.message, DEFECT)
@@ -146,24 +169,27 @@ class SegmentsCheck:
             self._findings.damage(text_path, "", reason, DEFECT)
             texts = None
         check = None if texts is None or text_path is None else TextCheck(text_path, texts, self._findings)
-        self._open.append(_OpenSegment(self._folder / name, inspected, check, self._findings))
+        self._open.append(_OpenSegment(self._folder / name, part, inspected, check, self._findings))
 
 
 class _OpenSegment:
     """One whole segment, compared with the store's rows chunk by chunk."""
 
-    def __init__(self, path: Path, inspected: InspectedSegment, texts: TextCheck | None, findings: Findings) -> None:
-        self._path, self._inspected, self._texts, self._findings = path, inspected, texts, findings
+    def __init__(self, path: Path, part: RowPart, inspected: InspectedSegment, texts: TextCheck | None, findings: Findings) -> None:
+        self.vector = vector_of(path.name)
+        self._path, self._part, self._inspected, self._texts, self._findings = path, part, inspected, texts, findings
+        self._lacking: list[int] = []
         self._payloads = None if inspected.payloads is None else PayloadCheck(path, inspected.payloads, findings)
         self._wrong: dict[Metric, list[int]] = {metric: [] for metric in inspected.metrics}
 
     def compare(self, points: Sequence[StoredPoint], rows: npt.NDArray[np.int64], vectors: Matrix) -> npt.NDArray[np.bool_]:
         """Compare the segment with these rows. Return which rows it holds, (n,) bool."""
         found, positions = self._inspected.find(rows)
-        held = self._inspected.vectors[positions]
+        if (having := self._part.held(vectors)) is not None:
+            self._lacking += rows[found & ~np.isin(np.arange(len(rows)), having)].tolist()
+        held, stored = self._inspected.vectors[positions], self._part.of(vectors)[found]
         for metric, wrong in self._wrong.items():
-            same = _same(held, vectors[found], metric)
-            wrong += rows[found][~same].tolist()
+            wrong += rows[found][~_same(held, stored, metric)].tolist()
         mine = [points[at] for at in np.flatnonzero(found).tolist()]
         for check in (self._payloads, self._texts):
             if check is not None:
@@ -174,13 +200,9 @@ class _OpenSegment:
         """Note vectors that differ under every metric the segment may have, and errors of the indexes of payloads and
         texts."""
         wrong = min(self._wrong.values(), key=len)
-        if wrong:
-            self._findings.damage(
-                self._path,
-                f"rows {', '.join(map(str, wrong[:_MOST_ROWS_NAMED]))}",
-                f"{len(wrong)} of its vectors are not those of the store",
-                DEFECT,
-            )
+        for rows, reason in ((wrong, "of its vectors are not those of the store"), (self._lacking, "of its rows lack this vector")):
+            if rows:
+                self._findings.damage(self._path, f"rows {', '.join(map(str, rows[:_MOST_ROWS_NAMED]))}", f"{len(rows)} {reason}", DEFECT)
         for check in (self._payloads, self._texts):
             if check is not None:
                 check.finish()

@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoal.core.errors import DataLoss
+import numpy as np
+
+from shoal.core.errors import DataLoss, InvalidArgument
 from shoal.core.points import PointId
 from shoal.shard_worker.fsck.agreement import Version
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.fsck.log_check import LOST
+from shoal.shard_worker.replica.packed_rows import check_packed_rows
 from shoal.shard_worker.storage.checksum import part_crc, point_crc
 from shoal.shard_worker.storage.store.inspection import BadPoint, StoredPoint, StoreInspection
 from shoal.shard_worker.storage.store.meta_table import Counters, StoreIdentity
@@ -86,6 +89,7 @@ class StoreCheck:
                     if isinstance(each, BadPoint):
                         self._damage(f"row {each.row}", each.reason)
                 self._take(good)
+                self._check_packed(good)
                 visit(good)
         except DataLoss as error:
             self._damage(f"behind {self._read} rows", error.message)
@@ -134,6 +138,15 @@ class StoreCheck:
         self._read += len(good)
         if self._read // PROGRESS_ROWS != before:
             self._progress(f"{self._read:,} of {self._counters.points:,} points")
+
+    def _check_packed(self, good: Sequence[StoredPoint]) -> None:
+        """Check that the vectors are packed rows of the named vectors, if the store has any (ADR 36)."""
+        dims = [dim for _, dim in self._identity.vectors]
+        for point in good if dims else ():
+            try:
+                check_packed_rows(np.frombuffer(point.vector, dtype="<f4")[None, :], dims)
+            except InvalidArgument as error:
+                self._damage(f"row {point.row}", error.message)
 
     def _damage(self, position: str, meaning: str) -> None:
         self._findings.damage(self._path, position, meaning, LOST)

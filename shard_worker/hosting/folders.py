@@ -57,7 +57,8 @@ class WorkerReplicaFolders:
 
     async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         """Create the durable folder of an empty replica, whole or not at all."""
-        await asyncio.to_thread(self._folder.create, ReplicaRef(shard, replica), dim=spec.dim)
+        vectors = tuple((each.name, each.dim) for each in spec.vectors)
+        await asyncio.to_thread(self._folder.create, ReplicaRef(shard, replica), dim=spec.point_dim, vectors=vectors)
         self._existing.add((shard, replica))
 
     async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:
@@ -66,7 +67,7 @@ class WorkerReplicaFolders:
         Raises DataLoss if it is damaged, ResourceExhausted without memory.
         """
         async with self._openings:
-            folder, cost = await asyncio.to_thread(self._found, ReplicaRef(shard, replica), spec.dim)
+            folder, cost = await asyncio.to_thread(self._found, ReplicaRef(shard, replica), spec.point_dim)
             use = self._stores.use()
             async with use:
                 self._memory.open(shard, cost)

@@ -108,8 +108,8 @@ async def _merged(
 ) -> tuple[HitColumns | None, list[ShardId]]:
     """Return the best hits of all parts; None if a replica failed or replaced rows, and the shards of the latter."""
     columns = [part.hits for part in parts.values()]
-    metric = next(iter(parts.values())).replica.reading.metric
-    order = merge_order(columns, k_of_queries(call.groups, len(call.queries)), metric)
+    reading = next(iter(parts.values())).replica.vectors.of(call.vector).reading
+    order = merge_order(columns, k_of_queries(call.groups, len(call.queries)), reading.metric)
     places = PartRows.of([len(each) for each in columns], order.kept)
     stored: dict[ShardId, StoredColumns | None] = {}
     if call.with_payload or call.with_vectors:
@@ -127,7 +127,7 @@ async def _merged(
             ids=concat_ids([each.ids for each in columns])[order.kept],
             scores=np.concatenate([each.scores for each in columns])[order.kept],
             payloads=_payloads(places, kept) if call.with_payload else None,
-            vectors=_vectors(places, kept, call.queries.shape[1]) if call.with_vectors else None,
+            vectors=_vectors(places, kept, reading.point_dim) if call.with_vectors else None,
         ),
         [],
     )

@@ -239,9 +239,12 @@ class ReplicaIndex:
     def save_memory(self, room_bytes: int) -> None:
         """Let an automatic index give up as much as needed for all rows to fit into room_bytes and the memory of sealed
         segments."""
-        sealed = sum(segment.memory_bytes() for segment in self._settled if isinstance(segment, SealedSegment))
-        saving = saving_for(self._view.points, self._form.dim, sealed + room_bytes, self._form.saving)
+        saving = saving_for(self._view.points, self._form.dim, self.sealed_bytes() + room_bytes, self._form.saving)
         self._form = replace(self._form, saving=saving)
+
+    def sealed_bytes(self) -> int:
+        """Return the memory of sealed segments."""
+        return sum(segment.memory_bytes() for segment in self._settled if isinstance(segment, SealedSegment))
 
     # Texts
 

@@ -7,6 +7,7 @@ can always begin and release deleted rows, however full the worker is. All sizes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shoal.core.sizing import FIRST_ROWS, MIB, REPLICA_BASE_BYTES, growing_row_bytes, open_store_bytes, text_build_bytes
@@ -51,14 +52,33 @@ class GrowingSize:
 class ReplicaCost:
     """Memory of a replica.
 
-    held: everything it holds; next_build: the most that its next build may take in addition; waking: what its store
-    takes in addition when its files are opened for a write, 0 while they are open.
+    held: everything it holds; growing: the growing segment of its points; next_build: the most that its next build may
+    take in addition; waking: what its store takes in addition when its files are opened for a write, 0 while they are
+    open; named: the growing segment of each named vector.
     """
 
     held: int
     growing: GrowingSize
     next_build: int = 0
     waking: int = 0
+    named: tuple[GrowingSize, ...] = ()
+
+    @property
+    def all_growing(self) -> tuple[GrowingSize, ...]:
+        """Return all growing segments. Each takes at most one row for a point."""
+        return (self.growing, *self.named)
+
+
+def joined_cost(indexes: Sequence[ReplicaCost]) -> ReplicaCost:
+    """Return the memory of a replica with these indexes: of its points, then of named vectors. It has one build at a
+    time."""
+    points = indexes[0]
+    return replace(
+        points,
+        held=sum(each.held for each in indexes),
+        next_build=max(each.next_build for each in indexes),
+        named=tuple(each.growing for each in indexes[1:]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,11 +145,11 @@ def write_need(cost: ReplicaCost, pending: Pending) -> int:
     """
     if pending.points <= 0 and pending.message_bytes <= 0:
         return 0
-    growing = cost.growing
-    arrays = growth_rows(growing, pending.points) * growing.row_bytes
-    texts = _texts(growing, pending)
-    indexed = INDEXED_TEXT_COPIES * texts + min(MOST_CUT_TEXT_BYTES, CUT_TEXT_COPIES * texts) if growing.has_texts else 0
-    return cost.waking + arrays + MESSAGE_COPIES * pending.message_bytes + TEXT_COPIES * texts + indexed
+    arrays = sum(growth_rows(growing, pending.points) * growing.row_bytes for growing in cost.all_growing)
+    texts = _texts(cost, pending)
+    indexed = INDEXED_TEXT_COPIES * texts + min(MOST_CUT_TEXT_BYTES, CUT_TEXT_COPIES * texts) if cost.growing.has_texts else 0
+    payloads = TEXT_COPIES * texts * len(cost.all_growing)
+    return cost.waking + arrays + MESSAGE_COPIES * pending.message_bytes + payloads + indexed
 
 
 def growth_rows(growing: GrowingSize, points: int) -> int:
@@ -155,7 +175,7 @@ def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, poin
     """
     pending = before.plus(points, message_bytes)
     more = write_need(cost, pending) - write_need(cost, before)
-    kept = max(ledger.kept, cost.next_build + _build_growth(cost.growing, pending))
+    kept = max(ledger.kept, cost.next_build + _build_growth(cost, pending))
     after = replace(ledger, writes=ledger.writes + more, kept=kept)
     if after.used <= after.budget:
         return None
@@ -166,16 +186,17 @@ def write_refusal(ledger: MemoryLedger, cost: ReplicaCost, before: Pending, poin
     )
 
 
-def _build_growth(growing: GrowingSize, pending: Pending) -> int:
+def _build_growth(cost: ReplicaCost, pending: Pending) -> int:
     """Return by how much these writes enlarge the next build of a replica: each row is copied twice, with links."""
-    texts = _texts(growing, pending)
-    merged = text_build_bytes(INDEXED_TEXT_COPIES * texts) if growing.has_texts else 0
-    return pending.points * (2 * growing.row_bytes + LINK_BYTES) + TEXT_COPIES * texts + merged
+    texts = _texts(cost, pending)
+    merged = text_build_bytes(INDEXED_TEXT_COPIES * texts) if cost.growing.has_texts else 0
+    row_bytes = max(growing.row_bytes for growing in cost.all_growing)
+    return pending.points * (2 * row_bytes + LINK_BYTES) + TEXT_COPIES * texts + merged
 
 
-def _texts(growing: GrowingSize, pending: Pending) -> int:
+def _texts(cost: ReplicaCost, pending: Pending) -> int:
     """Return the bytes of payloads and ids in these writes."""
-    return max(0, pending.message_bytes - pending.points * growing.vector_bytes)
+    return max(0, pending.message_bytes - pending.points * sum(growing.vector_bytes for growing in cost.all_growing))
 
 
 def replica_refusal(ledger: MemoryLedger, need: int) -> str | None:

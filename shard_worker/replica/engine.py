@@ -1,8 +1,8 @@
-"""The synchronous half of a replica: log, store, index files and index, opened together and kept consistent.
+"""The synchronous half of a replica: log, store, index files and indexes, opened together and kept consistent.
 
-Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `begin_build`, `swap`, `sweep`,
-`abandon`, `checkpoint_if_due`, `wake`, `rest` and `close`; a build thread calls `write_segment`; reads and `next_build`
-may run in any thread at the same time. Decides nothing: `logic` decides what is appended, committed and built.
+Threads: the replica's one writer thread calls `save_term`, `append`, `apply`, `freeze`, `sweep`, `checkpoint_if_due`,
+`wake`, `rest` and `close`; reads may run in any thread at the same time. Builds are the business of BuiltIndex. Decides
+nothing: `logic` decides what is appended and committed.
 """
 
 from __future__ import annotations
@@ -10,44 +10,41 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from shoal.core.collection import CollectionSpec
-from shoal.core.ids import Seq, Term
-from shoal.core.points import IdArray, Matrix, PointColumns
+from shoal.core.errors import PreconditionFailed
+from shoal.core.ids import Seq, ShardId, Term
+from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
+from shoal.core.points import PointColumns
 from shoal.core.sizing import REPLICA_BASE_BYTES, open_store_bytes
 from shoal.runtime.fault_points import fault_point
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, unmeasured
-from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
-from shoal.shard_worker.index.sealed import TEXT_SUFFIX, VECTORS_SUFFIX, SealedSegment
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.logic.memory_ledger import ReplicaCost
+from shoal.shard_worker.logic.memory_ledger import ReplicaCost, joined_cost
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, RequestMemory
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
-from shoal.shard_worker.logic.segments.segment_plan import BuildPlan, plan_build
 from shoal.shard_worker.payload.matched import PayloadBounds
+from shoal.shard_worker.replica.built_index import BuiltIndex
 from shoal.shard_worker.replica.opening import Opening
+from shoal.shard_worker.replica.packed_rows import RowPart, row_parts
 from shoal.shard_worker.replica.reading import ReplicaReading
-from shoal.shard_worker.replica.segment_texts import SegmentTexts, never, segment_of
+from shoal.shard_worker.replica.segment_texts import SegmentTexts
 from shoal.shard_worker.resources.allocator import freeing_for_good, give_back_free_memory
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, pin_snapshot
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
-from shoal.shard_worker.storage.store.mutation import ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry, Rows
+from shoal.shard_worker.storage.store.mutation import ChangeRows, DeleteRows, Mutation, Noop, PutRows, RemoveRows, RequestEntry
 from shoal.shard_worker.storage.store.points_store import PointsStore, StoreSettings
-from shoal.shard_worker.storage.store.small_tables import SegmentEntry
-from shoal.shard_worker.text.field_texts import texts_of
+from shoal.shard_worker.text.field_texts import FieldTexts, texts_of
 from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
 
@@ -79,14 +76,6 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WrittenSegment:
-    """The durable files of one sealed segment."""
-
-    name: str
-    entries: tuple[SegmentEntry, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Beginning:
     """The initial values of an open replica's state machine."""
 
@@ -103,16 +92,18 @@ class Engine:
         folder: ReplicaFolder,
         log: ReplicaLog,
         store: PointsStore,
-        index: ReplicaIndex,
-        reading: ReplicaReading,
+        files: SegmentFiles,
+        points: BuiltIndex,
+        named: Mapping[str, BuiltIndex],
         settings: EngineSettings,
     ) -> None:
-        self.reading = reading
-        """The reads of the replica; call them from any thread."""
-        self._folder, self._log, self._store, self._index = folder, log, store, index
-        self._files = SegmentFiles(folder.segments_path)
-        self.texts = SegmentTexts(store, self._files, index)
-        """The text fields of the replica, see there."""
+        self.points = points
+        """The index of its points, and of their vector if this has no name."""
+        self.searched: Mapping[str, BuiltIndex] = named or {"": points}
+        """The index of each vector, by the vector's name."""
+        self.indexes = (points, *named.values())
+        """All its indexes."""
+        self._folder, self._log, self._store, self._files = folder, log, store, files
         self._settings = settings
         self._forgetting = Forgetting()
         self._decoded: dict[int, tuple[bytes, PointColumns]] = {}
@@ -141,21 +132,11 @@ class Engine:
         except BaseException:
             store.close()
             raise
-        index = ReplicaIndex(
-            dim=spec.dim,
-            metric=spec.metric,
-            index=spec.index,
-            growing_rows=settings.growing_rows,
-            bounds=settings.payload_bounds,
-            texts=texts_of(spec.text),
-            recall=spec.recall,
-            maps_unused=settings.maps_unused,
-        )
-        reading = ReplicaReading(
-            shard=folder.ref.shard, metric=spec.metric, recall=spec.recall, index=index, store=store, hot=settings.hot_filters
-        )
-        engine = cls(folder=folder, log=replica_log, store=store, index=index, reading=reading, settings=settings)
+        files = SegmentFiles(folder.segments_path)
+        points, named = _indexes_of(spec, folder.ref.shard, store, files, settings)
+        engine = cls(folder=folder, log=replica_log, store=store, files=files, points=points, named=named, settings=settings)
         try:
+            _check_layout(store, spec)
             engine._load()
         except BaseException:
             engine.close()
@@ -186,6 +167,16 @@ class Engine:
             last_time_ms=newest_ms,
             tail=tail,
         )
+
+    @property
+    def reading(self) -> ReplicaReading:
+        """Return the reads of its points; call them from any thread."""
+        return self.points.reading
+
+    @property
+    def texts(self) -> SegmentTexts:
+        """Return the text fields of its points, see there."""
+        return self.points.texts
 
     @property
     def tuning_folder(self) -> Path:
@@ -242,7 +233,7 @@ class Engine:
         )
 
     def apply(self, records: Sequence[Record]) -> tuple[int, ...]:
-        """Apply committed records to the store in one transaction, then to the index. A search sees all or none.
+        """Apply committed records to the store in one transaction, then to the indexes. A search sees all or none.
 
         Returns the number of points that each record affected.
         """
@@ -250,12 +241,11 @@ class Engine:
         forgetting, self._forgetting = self._forgetting, Forgetting()
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
         for change in changes:
-            if (columns := change.written) is not None:
-                self._index.apply(change.seq, change.killed_rows, change.rows, columns.ids, columns.vectors, columns.payloads)
-            elif len(change.killed_rows):
-                self._index.apply(change.seq, change.killed_rows, *self._no_rows(), None)
+            for each in self.indexes:
+                each.apply(change)
         fault_point("apply.indexed")
-        self._index.publish(records[-1].seq)
+        for each in self.indexes:
+            each.publish(records[-1].seq)
         return tuple(change.affected for change in changes)
 
     @contextmanager
@@ -334,8 +324,8 @@ class Engine:
         return self._store.rest()
 
     def close(self) -> None:
-        """Make everything durable, close, and free the memory of the index. Call it after every read has ended."""
-        held_rows = bool(self._index.view().parts)
+        """Make everything durable, close, and free the memory of the indexes. Call it after every read has ended."""
+        held_rows = any(each.index.view().parts for each in self.indexes)
         try:
             self._log.close()
         finally:
@@ -351,88 +341,45 @@ class Engine:
         try:
             self._store.close()
         finally:
-            self._settings.hot_filters.forget(self._index.close())
+            for each in self.indexes:
+                each.close()
 
-    # Building
+    # Building: see BuiltIndex
+
+    def choose_indexes(self, spec: CollectionSpec) -> None:
+        """Build segments with the indexes of this specification from now on."""
+        for name, each in self.searched.items():
+            each.index.choose(spec.vector_of(name).index)
 
     def freeze(self) -> None:
-        """Close the growing segment, so that it is sealed next."""
-        self._index.freeze()
+        """Close the growing segments, so that they are sealed next."""
+        for each in self.indexes:
+            each.freeze()
 
     def freeze_worn(self) -> None:
         """See ReplicaIndex."""
-        self._index.freeze_worn()
-
-    def next_build(self, *, everything: bool) -> BuildPlan | None:
-        """Return the build to begin next. everything: build until one segment holds all rows."""
-        return plan_build(self._index.summary(), everything=everything)
-
-    def choose_index(self, index: str) -> None:
-        """Build segments with this index from now on."""
-        self._index.choose(index)
+        for each in self.indexes:
+            each.index.freeze_worn()
 
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none, and for judging segments. Any thread may call it."""
-        self.reading.aim(recall)
-        self._index.aim(recall)
-
-    def save_memory(self, room_bytes: int) -> None:
-        """See ReplicaIndex."""
-        self._index.save_memory(room_bytes)
+        for each in self.indexes:
+            each.reading.aim(recall)
+            each.index.aim(recall)
 
     def waiting_reason(self) -> str:
         """Return why rows have no index although one was chosen, as text; else ""."""
-        return self._index.waiting_reason()
+        return "; ".join(reason for each in self.indexes if (reason := each.waiting_reason()))
 
-    def build_bytes(self, job: BuildJob) -> int:
-        """Return the most memory in bytes that a build takes, including its result."""
-        return self._index.build_bytes(job.rows, job.dearest)
-
-    def begin_build(self, plan: BuildPlan) -> BuildJob:
-        """See ReplicaIndex."""
-        fault_point("build.begin")
-        return self._index.begin_build(plan)
-
-    def write_segment(self, job: BuildJob, sealed: SealedSegment, should_stop: Callable[[], bool] = never) -> WrittenSegment:
-        """Write the result of a build into durable files.
-
-        Texts that no source had are read from the store, which must be open then; raises TextsStopped there once
-        should_stop() is true.
-        """
-        fault_point("build.built")
-        name = f"{job.seq:016d}-{uuid.uuid4().hex[:8]}"
-        if not sealed.rows_held:
-            return WrittenSegment(name=name, entries=())
-        writers = dict(sealed.files())
-        if job.texts is not None and TEXT_SUFFIX not in writers:
-            writers[TEXT_SUFFIX] = partial(self.texts.produce, rows=sealed.rows, texts=job.texts, should_stop=should_stop)
-        written = [self._files.write(name + suffix, write) for suffix, write in writers.items()]
-        if VECTORS_SUFFIX in writers:
-            sealed.map_vectors(self._files.path(name + VECTORS_SUFFIX))
-        if job.texts is not None:
-            sealed.hold_texts(self.texts.read(name + TEXT_SUFFIX, job.texts))
-        entries = tuple(
-            SegmentEntry(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256, rows=sealed.rows_held, applied_seq=Seq(job.seq))
-            for each in written
-        )
-        return WrittenSegment(name=name, entries=entries)
-
-    def swap(self, job: BuildJob, sealed: SealedSegment, written: WrittenSegment) -> None:
-        """Replace the sources of a build by its result, in the store and in the index.
-
-        `sweep` then deletes their files.
-        """
-        replaced = set(job.replaces)
-        gone = [entry.name for entry in self._store.segments() if segment_of(entry.name) in replaced]
-        self._store.replace_segments(written.entries, gone)
-        fault_point("swap.named")
-        self._index.swap(job, sealed, written.name)
-        self._settings.hot_filters.forget(source.key for source in job.sources)
-        fault_point("swap.done")
-
-    def abandon(self, job: BuildJob) -> None:
-        """See ReplicaIndex."""
-        self._index.abandon(job)
+    def save_memory(self, room_bytes: int) -> None:
+        """Let automatic indexes give up as much as needed for all rows to fit into room_bytes and the memory of sealed
+        segments. Each vector has a share by the numbers of its rows. See ReplicaIndex."""
+        indexes = [each.index for each in self.searched.values()]
+        numbers = [each.view().points * each.dim for each in indexes]
+        sealed = [each.sealed_bytes() for each in indexes]
+        for index, mine, own in zip(indexes, numbers, sealed, strict=True):
+            share = (room_bytes + sum(sealed)) * mine // max(1, sum(numbers)) if len(indexes) > 1 else room_bytes + own
+            index.save_memory(share - own)
 
     def sweep(self) -> None:
         """Checkpoint, then delete the files that the store no longer names. Does nothing while a snapshot is pinned."""
@@ -450,12 +397,14 @@ class Engine:
     # Figures
 
     def index_stats(self) -> IndexStats:
-        """Return the figures of the index."""
-        return self._index.stats()
+        """Return the figures of the indexes together. Rows of a named vector count beside those of the points."""
+        stats = [each.index.stats() for each in self.indexes]
+        sums = {name: sum(getattr(each, name) for each in stats) for name in IndexStats.__slots__}
+        return IndexStats(**sums | {"points": stats[0].points})
 
     def cost(self) -> ReplicaCost:
         """Return the memory that the replica takes from the worker's budget."""
-        cost, at_rest = self._index.cost(), self._store.at_rest
+        cost, at_rest = joined_cost([each.index.cost() for each in self.indexes]), self._store.at_rest
         opened = open_store_bytes(self._store.size_bytes, self._settings.readers)
         held = cost.held + REPLICA_BASE_BYTES
         return replace(cost, held=held, waking=opened) if at_rest else replace(cost, held=held + opened)
@@ -476,8 +425,8 @@ class Engine:
             shard=shard,
             store=self._store,
             files=self._files,
-            texts=self.texts,
-            index=self._index,
+            points=self.points,
+            named={each.name: each for each in self.indexes[1:]},
             bounds=self._settings.payload_bounds,
         )
         sealed, damaged = opening.load()
@@ -490,5 +439,44 @@ class Engine:
         points, seconds = self._store.count(), f"{time.monotonic() - began:.2f}"
         log.info(event("replica_opened", shard=shard, points=points, sealed=sealed, damaged_segments=damaged, seconds=seconds))
 
-    def _no_rows(self) -> tuple[Rows, IdArray, Matrix]:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, self._store.dim), dtype=np.float32)
+
+def _indexes_of(
+    spec: CollectionSpec, shard: ShardId, store: PointsStore, files: SegmentFiles, settings: EngineSettings
+) -> tuple[BuiltIndex, dict[str, BuiltIndex]]:
+    """Return the index of the points, and that of each named vector."""
+
+    def made(vector: NamedVector, part: RowPart, texts: FieldTexts | None) -> BuiltIndex:
+        index = ReplicaIndex(
+            dim=vector.dim,
+            metric=vector.metric,
+            index=vector.index,
+            growing_rows=settings.growing_rows,
+            bounds=settings.payload_bounds,
+            texts=texts,
+            recall=spec.recall,
+            maps_unused=settings.maps_unused,
+        )
+        reading = ReplicaReading(
+            shard=shard,
+            metric=vector.metric,
+            recall=spec.recall,
+            index=index,
+            store=store,
+            hot=settings.hot_filters,
+            vector=vector.name,
+        )
+        return BuiltIndex(
+            name=vector.name, part=part, index=index, reading=reading, store=store, files=files, hot_filters=settings.hot_filters
+        )
+
+    whole, parts = row_parts([each.dim for each in spec.vectors])
+    lone = NamedVector(name="", dim=1, metric=Metric.L2, index="flat") if spec.vectors else spec.vector_of("")
+    points = made(lone, whole, texts_of(spec.text))
+    return points, {each.name: made(each, part, None) for each, part in zip(spec.vectors, parts, strict=True)}
+
+
+def _check_layout(store: PointsStore, spec: CollectionSpec) -> None:
+    """Raise PreconditionFailed unless the rows of the store are made of the vectors of the collection."""
+    wanted = tuple((each.name, each.dim) for each in spec.vectors)
+    if store.vectors != wanted:
+        raise PreconditionFailed(f"the store has rows of the named vectors {store.vectors}, collection {spec.name!r} has {wanted}")

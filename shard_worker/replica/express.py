@@ -27,6 +27,7 @@ from shoal.shard_worker.logic.replication.primary_read import is_sure
 from shoal.shard_worker.replica.reading import HIT_US, estimated_views_us, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import read_several
 from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.replica.searched_vectors import SearchedVector
 
 ESTIMATE_UP_TO_US = 50_000.0
 """The estimate of a search ends here: where it runs is decided far below."""
@@ -45,21 +46,27 @@ def prepared_search(replicas: Sequence[Replica], call: ShardsSearch, queries: Ma
 
     Raises nothing: a search that does not fit the replicas is left to each of them, which names what is wrong.
     """
-    if call.explain or queries.shape[1] != replicas[0].reading.dim or any(group.k < 1 for group in call.groups):
+    if call.explain or any(group.k < 1 for group in call.groups):
         return None
     stored, min_seqs = reads_store(call), call.min_seqs
+    vectors: list[SearchedVector] = []
     views: list[SearchedView] = []
     for replica, shard in zip(replicas, call.shards, strict=True):
-        view = replica.searched_now(min_seqs.get(shard, _ANY_SEQ) if min_seqs else _ANY_SEQ, stored=stored)
+        vector = replica.vectors.get(call.vector)
+        if vector is None or queries.shape[1] != vector.reading.dim:
+            return None
+        view = replica.searched_now(min_seqs.get(shard, _ANY_SEQ) if min_seqs else _ANY_SEQ, stored=stored, reading=vector.reading)
         if view is None:
             return None
+        vectors.append(vector)
         views.append(view)
     terms = [replica.sure_term() for replica in replicas] if call.consistency is Consistency.PRIMARY else []
     if None in terms:
         return None
-    lone = _lone(views, call, queries, replicas[0].reading.metric)
-    cost_us = _cost_us(replicas, views, call, queries, lone)
-    return None if cost_us == math.inf else ReplicasSearch(replicas, views, terms, call, queries, lone, cost_us)
+    metric = vectors[0].reading.metric
+    lone = _lone(views, call, queries, metric)
+    cost_us = _cost_us(replicas, views, call, queries, lone, metric)
+    return None if cost_us == math.inf else ReplicasSearch(replicas, vectors, views, terms, call, queries, lone, cost_us)
 
 
 def _lone(views: Sequence[SearchedView], call: ShardsSearch, queries: Matrix, metric: Metric) -> LoneQuery | None:
@@ -70,23 +77,29 @@ def _lone(views: Sequence[SearchedView], call: ShardsSearch, queries: Matrix, me
 
 
 def _cost_us(
-    replicas: Sequence[Replica], views: Sequence[SearchedView], call: ShardsSearch, queries: Matrix, lone: LoneQuery | None
+    replicas: Sequence[Replica],
+    views: Sequence[SearchedView],
+    call: ShardsSearch,
+    queries: Matrix,
+    lone: LoneQuery | None,
+    metric: Metric,
 ) -> float:
     stored = call.with_payload or call.with_vectors
     point_bytes = max([replica.point_bytes for replica in replicas]) if stored else 0.0
     if lone is None:
-        return estimated_views_us(views, call, queries, replicas[0].reading.metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
+        return estimated_views_us(views, call, queries, metric, point_bytes, enough_us=ESTIMATE_UP_TO_US)
     return lone.cost_us + lone.k * HIT_US + (stored_us(lone.k, point_bytes) if stored else 0.0)
 
 
 class ReplicasSearch:
     """A search of several replicas."""
 
-    __slots__ = ("call", "cost_us", "lone", "queries", "replicas", "terms", "views")
+    __slots__ = ("call", "cost_us", "lone", "queries", "replicas", "terms", "vectors", "views")
 
     def __init__(
         self,
         replicas: Sequence[Replica],
+        vectors: Sequence[SearchedVector],
         views: Sequence[SearchedView],
         terms: Sequence[Term | None],
         call: ShardsSearch,
@@ -94,11 +107,11 @@ class ReplicasSearch:
         lone: LoneQuery | None,
         cost_us: float,
     ) -> None:
-        """views: what it sees of each; terms: that each certainly leads, empty if the read has no condition on the
-        term; call: what to search for, but for the queries (n, dim); lone: how one query is searched in the indexes of
-        all parts, None for other searches.
+        """vectors: the vector of each that it names; views: what it sees of each; terms: that each certainly leads,
+        empty if the read has no condition on the term; call: what to search for, but for the queries (n, dim); lone:
+        how one query is searched in the indexes of all parts, None for other searches.
         """
-        self.replicas, self.views, self.terms, self.call = replicas, views, terms, call
+        self.replicas, self.vectors, self.views, self.terms, self.call = replicas, vectors, views, terms, call
         self.queries, self.lone, self.cost_us = queries, lone, cost_us
 
     @property
@@ -124,8 +137,8 @@ class ReplicasSearch:
         """Return the hits if the replicas may answer with them, and let the tuners sample the queries."""
         if hits is None or any(not is_sure(term, each.sure_term()) for each, term in zip(self.replicas, self.terms, strict=False)):
             return None
-        for each in self.replicas:
-            each.sample(self.queries)
+        for vector in self.vectors:
+            vector.tuner.offer(self.queries)
         return hits
 
     def _pieces(self, threads: int) -> list[Matrix]:
@@ -141,7 +154,7 @@ class ReplicasSearch:
         call, stored = self.call, self.call.with_payload or self.call.with_vectors
         found = None if self.lone is None else self.lone.search(queries, with_rows=stored)
         if found is None:
-            metric = self.replicas[0].reading.metric
+            metric = self.vectors[0].reading.metric
             try:
                 found = search_views(self.views, queries, call.groups, call.accuracy, call.radius, metric, turn)
             except ViewOutdated:
@@ -158,7 +171,7 @@ class ReplicasSearch:
         """Return the payloads and vectors of the hits, in their order, as asked for. None: see _hits."""
         call, rows, numbers = self.call, found.hits.rows, found.view_numbers()
         payloads: list[bytes | None] = [None] * len(rows)
-        vectors: Matrix = np.empty((len(rows) if call.with_vectors else 0, self.replicas[0].reading.dim), dtype=np.float32)
+        vectors: Matrix = np.empty((len(rows) if call.with_vectors else 0, self.vectors[0].reading.point_dim), dtype=np.float32)
         for number, replica in enumerate(self.replicas):
             places = np.flatnonzero(numbers == number)
             if not len(places):

@@ -94,13 +94,6 @@ def is_large_read(points: int, point_bytes: float) -> bool:
     return points > LARGE_READ_POINTS or points * point_bytes > LARGE_READ_BYTES
 
 
-def check_search_call(call: VectorSearch, dim: int) -> None:
-    """Raise InvalidArgument unless the queries have this dimension and every k is at least 1."""
-    check_dim(call.queries, dim, field="queries")
-    if any(group.k < 1 for group in call.groups):
-        raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
-
-
 class Matching(NamedTuple):
     """Points that match a filter. ids: (n,); rows: (n,) int64, their rows; more: whether there are further ones."""
 
@@ -122,18 +115,40 @@ class FoundRows:
 
 
 class ReplicaReading:
-    """Reads of one open replica, from any thread."""
+    """Reads of one open replica that use one of its indexes, from any thread."""
 
-    def __init__(self, *, shard: ShardId, metric: Metric, recall: float, index: ReplicaIndex, store: PointsStore, hot: HotFilters) -> None:
-        """recall: target of searches that name none."""
-        self._shard, self.metric, self._index, self._store = shard, metric, index, store
+    def __init__(
+        self,
+        *,
+        shard: ShardId,
+        metric: Metric,
+        recall: float,
+        index: ReplicaIndex,
+        store: PointsStore,
+        hot: HotFilters,
+        vector: str = "",
+    ) -> None:
+        """recall: target of searches that name none; vector: name of the vector that the index holds, "" if it has
+        none."""
+        self._shard, self.metric, self._index, self._store, self._vector = shard, metric, index, store, vector
         self._context = SearchContext(hot=hot, read_payloads=partial(_payloads, store), clock=time.perf_counter, recall=recall)
         self._explaining = replace(self._context, explain=True)
 
     @property
     def dim(self) -> int:
-        """Return the dimension of its vectors."""
+        """Return the dimension of the vectors that it searches."""
         return self._index.dim
+
+    @property
+    def point_dim(self) -> int:
+        """Return the length of the vectors that it returns: of packed rows, with named vectors (ADR 36)."""
+        return self._store.dim
+
+    def check(self, call: VectorSearch) -> None:
+        """Raise InvalidArgument unless the queries have its dimension and every k is at least 1."""
+        check_dim(call.queries, self.dim, field="queries")
+        if any(group.k < 1 for group in call.groups):
+            raise InvalidArgument(f"k is {min(group.k for group in call.groups)}, it must be at least 1", ErrorDetails(field="k"))
 
     def aim(self, recall: float) -> None:
         """Set another target for searches that name none."""
@@ -175,7 +190,7 @@ class ReplicaReading:
             hits, explains = search_view(view, call.queries, call.groups, call.accuracy, call.radius, self.metric, context, turn)
         except ViewOutdated:
             return None
-        return hits, tuple(each.of_shard(self._shard.number) for each in explains)
+        return hits, tuple(each.of_shard(self._shard.number, self._vector) for each in explains)
 
     def get(self, call: ShardGet, turn: Turn = FREE) -> StoredColumns:
         """Return points by id."""
@@ -183,7 +198,7 @@ class ReplicaReading:
 
     def foresee(self, update: PointUpdate, turn: Turn = FREE) -> int:
         """Return the bytes of the points that an update would write now. Raises as foreseen_bytes."""
-        return foreseen_bytes(update, self.dim, lambda ids: self._store.get(ids, with_vectors=False, with_payloads=True), turn)
+        return foreseen_bytes(update, self.point_dim, lambda ids: self._store.get(ids, with_vectors=False, with_payloads=True), turn)
 
     def count(self) -> int:
         """Return the number of points."""

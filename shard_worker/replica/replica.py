@@ -17,7 +17,7 @@ from shoal.core.deadline import Deadline
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
-from shoal.core.points import StoredColumns, check_dim
+from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
     Consistency,
     ReadTerms,
@@ -51,17 +51,17 @@ from shoal.shard_worker.replica.engine import Beginning, Engine
 from shoal.shard_worker.replica.figures import figures_of
 from shoal.shard_worker.replica.files import ReplicaFiles
 from shoal.shard_worker.replica.machine_time import MachineTime
-from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, check_search_call, is_large_read, reads_store, stored_us
+from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, ReplicaReading, is_large_read, reads_store, stored_us
 from shoal.shard_worker.replica.reads_under_way import ReadsUnderWay
 from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
 from shoal.shard_worker.replica.sealing import Sealing
+from shoal.shard_worker.replica.searched_vectors import SearchedVector, SearchedVectors
 from shoal.shard_worker.replica.write_bodies import kind_and_body
 from shoal.shard_worker.replica.writer import Outward, Writer
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.resources.open_stores import StoreUse
 from shoal.shard_worker.resources.pools import Pools
-from shoal.shard_worker.tuning.tuner import Tuner
 from shoal.wire.records import exact_delete_body
 
 T = TypeVar("T")
@@ -131,10 +131,9 @@ class Replica:
         self._files = ReplicaFiles(use=use, engine=engine, writer=self._writer, room=self._room)
         self.reads = ReadsUnderWay(shard=shard, pools=pools, files=self._files)
         self.reading = engine.reading
-        self._tuner = Tuner(shard=shard, reading=engine.reading, pools=pools, spec=spec, folder=engine.tuning_folder)
-        self.sample = self._tuner.offer
-        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, tuner=self._tuner)
-        self._tuner.after_measuring(self._sealing.kick)
+        self.vectors = SearchedVectors(shard=shard, spec=spec, engine=engine, pools=pools)
+        self._sealing = Sealing(shard=shard, engine=engine, writer=self._writer, pools=pools, memory=memory, vectors=self.vectors)
+        self.vectors.after_measuring(self._sealing.kick)
         self._sealing.begin(self._files)
 
     @property
@@ -215,7 +214,7 @@ class Replica:
         if isinstance(call, ShardDeleteMatching):
             return await self._delete_matching(call, timeout_s)
         deadline = Deadline.after(timeout_s, boot_s)
-        kind, body = await kind_and_body(call, self._spec.dim, self.pools)
+        kind, body = await kind_and_body(call, self._spec, self.pools)
         written = await self._foreseen(call, deadline) if isinstance(call, ShardUpdate) else 0
         self._room.watch_memory()
         self._time.before_write()
@@ -230,12 +229,14 @@ class Replica:
 
     async def search(self, call: ShardSearch, timeout_s: float) -> ShardFound:
         """See ShardService."""
-        return (await self._searched(call, Deadline.after(timeout_s, boot_s), self.reading.search))[0]
+        vector = self.vectors.of(call.vector)
+        return (await self._searched(call, vector, Deadline.after(timeout_s, boot_s), vector.reading.search))[0]
 
     async def find(self, call: ShardSearch, deadline: Deadline) -> FoundRows:
         """Search without reading payloads and vectors: `complete` reads them. Raises as search."""
         bare = dataclasses.replace(call, with_payload=False, with_vectors=False)
-        (hits, explain), began = await self._searched(bare, deadline, self.reading.find)
+        vector = self.vectors.of(call.vector)
+        (hits, explain), began = await self._searched(bare, vector, deadline, vector.reading.find)
         return FoundRows(hits=hits, explain=explain, began=began)
 
     async def complete(self, found: FoundRows, hits: npt.NDArray[np.intp], call: ShardSearch, deadline: Deadline) -> StoredColumns | None:
@@ -255,31 +256,31 @@ class Replica:
         return columns
 
     async def _searched(
-        self, call: ShardSearch, deadline: Deadline, search: Callable[[IndexView, ShardSearch, Turn], T | None]
+        self, call: ShardSearch, vector: SearchedVector, deadline: Deadline, search: Callable[[IndexView, ShardSearch, Turn], T | None]
     ) -> tuple[T, Term | None]:
         """Return what `search` finds in a view, and the term that this replica certainly leads, if any."""
-        check_search_call(call, self._spec.dim)
+        reading = vector.reading
+        reading.check(call)
         began = await self._wait_for(call.terms, deadline)
-        self._tuner.offer(call.queries)
+        vector.tuner.offer(call.queries)
         found = await self._undisturbed(
             lambda view, turn: search(view, call, turn),
             call.terms.caller,
             deadline,
-            lambda view: self.reading.estimated_us(view, call, self._room.point_bytes),
+            lambda view: reading.estimated_us(view, call, self._room.point_bytes),
+            reading=reading,
             stored=reads_store(call),
         )
         self._check_primary(call.terms, began)
         return found, began
 
-    def searched_now(self, min_seq: Seq, *, stored: bool) -> SearchedView | None:
-        """Return what a search sees now that needs this record; None if it must wait, or is not answered here.
-
-        stored: it reads the store, whose files must be open.
-        """
+    def searched_now(self, min_seq: Seq, *, stored: bool, reading: ReplicaReading | None = None) -> SearchedView | None:
+        """Return what a search sees now that needs this record; None if it must wait, or is not answered here. stored:
+        it reads the store, whose files must be open; reading: of the vector that it names, None for the points."""
         machine = self._writer.machine
         if self._closing or not machine.serves_reads or machine.applied_seq < min_seq or (stored and not self._files.open_now()):
             return None
-        return self.reading.searched()
+        return (reading or self.reading).searched()
 
     def sure_term(self) -> Term | None:
         """Return the term that this replica certainly leads and serves at this moment; None if there is none."""
@@ -312,14 +313,12 @@ class Replica:
     async def tune(self, call: ShardTune, timeout_s: float) -> tuple[SegmentCurve, ...]:
         """See ShardService."""
         self._check_working()
-        if call.queries is not None:
-            check_dim(call.queries, self._spec.dim, field="queries")
-        return await self._tuner.tune(call, timeout_s)
+        return await self.vectors.tune(call, timeout_s)
 
     async def measure_recall(self, call: ShardMeasureRecall, timeout_s: float) -> ShardRecall:
         """See ShardService."""
         self._check_working()
-        return await self._tuner.measure_recall(call, timeout_s)
+        return await self.vectors.measure_recall(call, timeout_s)
 
     async def optimize(self, timeout_s: float) -> None:
         """See ShardService."""
@@ -330,7 +329,7 @@ class Replica:
         """Take the collection's changed specification: its index, its recall or its text fields."""
         self._spec = spec
         self._engine.aim(spec.recall)
-        self._tuner.aim(spec.recall)
+        self.vectors.aim(spec.recall)
         self._sealing.tell_spec(spec)
         self._memory.update(self._shard, self._engine.cost())
 
@@ -357,7 +356,7 @@ class Replica:
         self._progress.notify()
         try:
             await self.reads.close()
-            await self._tuner.close()
+            await self.vectors.close()
             await self._sealing.close()
         finally:
             await self._writer.close()
@@ -385,13 +384,17 @@ class Replica:
         self._check_primary(terms, began)
         return result
 
-    async def _undisturbed(self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Cost, *, stored: bool = True) -> T:
+    async def _undisturbed(
+        self, ask: Ask[T], caller: str, deadline: Deadline, cost_us: Cost, *, reading: ReplicaReading | None = None, stored: bool = True
+    ) -> T:
         """Return the result of a view whose rows are still in the store.
 
-        `ask` returns None if the writer replaced some of them during the read. stored: it reads the store.
+        `ask` returns None if the writer replaced some of them during the read. reading: whose views, None for the
+        points'; stored: it reads the store.
         """
+        views = reading or self.reading
         for _ in range(UNDISTURBED_TRIES):
-            view = self.reading.view()
+            view = views.view()
             reads = stored and bool(view.parts)
             if cost_us(view) <= ON_LOOP_US and (not reads or self._files.open_now()):
                 result = ask(view, FREE)
@@ -399,7 +402,7 @@ class Replica:
                 result = await self.reads.in_pool(partial(ask, view), caller, deadline, stored=reads)
             if result is not None:
                 return result
-        result = await self.reads.in_writer(lambda turn: ask(self.reading.view(), turn), self._writer.between_writes, deadline)
+        result = await self.reads.in_writer(lambda turn: ask(views.view(), turn), self._writer.between_writes, deadline)
         if result is None:
             raise DataLoss(f"shard {self._shard} has lost rows that its index holds; check it with shoal fsck", self._details())
         return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -33,15 +33,16 @@ from shoal.shard_worker.index.build import BuildJob
 from shoal.shard_worker.index.replica_index import TextsLacking
 from shoal.shard_worker.index.sealed import SealedSegment
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT, StorageBroke
-from shoal.shard_worker.replica.engine import Engine, WrittenSegment
+from shoal.shard_worker.replica.built_index import BuiltIndex, WrittenSegment
+from shoal.shard_worker.replica.engine import Engine
 from shoal.shard_worker.replica.files import ReplicaFiles
+from shoal.shard_worker.replica.searched_vectors import SearchedVectors
 from shoal.shard_worker.replica.segment_texts import TextsStopped, WrittenTexts
 from shoal.shard_worker.replica.writer import Writer
 from shoal.shard_worker.resources.allocator import freeing_for_good
 from shoal.shard_worker.resources.memory import MEMORY_LIMIT, Claim, Shortage, WorkerMemory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.text.field_texts import texts_of
-from shoal.shard_worker.tuning.tuner import Tuner
 
 log = logging.getLogger("shoal.worker.sealing")
 
@@ -58,15 +59,18 @@ class Sealing:
     Call `begin` once, `kick` after rows were applied, and `close` before the writer is closed.
     """
 
-    def __init__(self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, tuner: Tuner) -> None:
+    def __init__(
+        self, *, shard: ShardId, engine: Engine, writer: Writer, pools: Pools, memory: WorkerMemory, vectors: SearchedVectors
+    ) -> None:
         self._shard, self._engine, self._writer, self._pools, self._memory = shard, engine, writer, pools, memory
-        self._tuner = tuner
+        self._vectors = vectors
         self._shortage = ""
         self._reclaiming = False
         self._wake = asyncio.Event()
         self._everything = 0
         self._settled = ChangeSignal()
-        self._building = False
+        self._building: BuiltIndex | None = None
+        self._turn = 0
         self._texts_next = False
         self._told_texts: CollectionSpec | None = None
         self._choosing: asyncio.Task[None] | None = None
@@ -79,7 +83,7 @@ class Sealing:
     @property
     def pending(self) -> int:
         """Return the number of builds that run or are due, with the segments that lack the index of a text field."""
-        builds = int(self._building or self._engine.next_build(everything=self._everything > 0) is not None)
+        builds = sum(each is self._building or self._is_due(each) for each in self._engine.indexes)
         return builds + len(self._engine.texts.lacking()) + int(self._told_texts is not None)
 
     @property
@@ -101,7 +105,7 @@ class Sealing:
     def tell_spec(self, spec: CollectionSpec) -> None:
         """Take the collection's new index and text fields. Segments that have others are built again, or get their
         texts."""
-        self._engine.choose_index(spec.index)
+        self._engine.choose_indexes(spec)
         self._shortage = ""
         self._told_texts = spec
         if self._choosing is None or self._choosing.done():
@@ -146,7 +150,7 @@ class Sealing:
             self._check_rows()
         finally:
             self._everything -= 1
-        await self._tuner.measure_pending(deadline.left_s)
+        await self._vectors.measure_pending(deadline)
 
     async def close(self) -> None:
         """Stop the running build, if there is one, and end the task."""
@@ -212,15 +216,15 @@ class Sealing:
         """Do one build, or make the texts of one segment. Return whether to look for more work at once."""
         if self._no_space is not None or self._writer.failure is not None:
             return False
-        due = self._engine.next_build(everything=self._everything > 0) is not None
+        due = next((each for each in self._in_turn() if self._is_due(each)), None)
         lacking = self._engine.texts.lacking()
-        if lacking and (self._texts_next or not due):
+        if lacking and (self._texts_next or due is None):
             self._texts_next = False
             return await self._make_texts(lacking[0])
-        if not due:
+        if due is None:
             return False
         self._texts_next = True
-        self._building = True
+        self._building = due
         try:
             async with self._pools.build_turn(self._stop) as taken:
                 built = taken and await self._build_in_turn()
@@ -229,22 +233,32 @@ class Sealing:
                 await self._sweep()
             return built
         finally:
-            self._building = False
+            self._building = None
+
+    def _is_due(self, index: BuiltIndex) -> bool:
+        return index.next_build(everything=self._everything > 0) is not None
+
+    def _in_turn(self) -> Sequence[BuiltIndex]:
+        """Return all indexes, those first that did not begin the last build."""
+        indexes = self._engine.indexes
+        return (*indexes[self._turn :], *indexes[: self._turn])
 
     async def _build_in_turn(self) -> bool:
         job: BuildJob | None = None
         outcome, began = "stopped", boot_s()
         self._pools.builds_running += 1
         try:
-            job = await self._writer.between_writes(self._begin)
-            if job is None:
+            begun = await self._writer.between_writes(self._begin)
+            if begun is None:
                 return False
-            with self._claim(job):
-                if await self._finish(job):
+            index, job = begun
+            self._building = index
+            with self._reserved(index.build_bytes(job)):
+                if await self._finish(index, job):
                     outcome = "done"
                     with freeing_for_good():
-                        # The last reference to the segments that were replaced, unless a search still reads them.
-                        job = None
+                        # The last references to the segments that were replaced, unless a search still reads them.
+                        begun = job = None
                     return True
         except ShoalError as error:
             outcome = "failed"
@@ -258,20 +272,17 @@ class Sealing:
             if job is not None or outcome != "stopped":
                 self._pools.built(outcome, boot_s() - began)
         if job is not None and not self._stop.is_set():
-            await self._abandon(job)
+            await self._abandon(index, job)
         return False
 
-    async def _abandon(self, job: BuildJob) -> None:
+    async def _abandon(self, index: BuiltIndex, job: BuildJob) -> None:
         try:
-            await self._writer.between_writes(lambda: self._engine.abandon(job))
+            await self._writer.between_writes(lambda: index.abandon(job))
         except ShoalError as error:
             log.warning(event("build_not_abandoned", shard=self._shard, reason=error.message))
 
-    def _claim(self, job: BuildJob) -> Claim:
-        """Reserve memory for the build. Raises ResourceExhausted if there is not enough."""
-        return self._reserved(self._engine.build_bytes(job))
-
     def _reserved(self, need_bytes: int) -> Claim:
+        """Reserve memory for a build. Raises ResourceExhausted if there is not enough."""
         claim = self._memory.reserve_build(self._shard, need_bytes)
         if isinstance(claim, Shortage):
             self._shortage = claim.reason
@@ -279,42 +290,50 @@ class Sealing:
         self._shortage = ""
         return claim
 
-    def _begin(self) -> BuildJob | None:
+    def _begin(self) -> tuple[BuiltIndex, BuildJob] | None:
+        """Begin the build of the next index that is due."""
         # Memory kept free for builds counts as free here: the index is chosen for all of its rows and a copy of them.
         self._engine.save_memory(self._memory.free_bytes)
         self._memory.update(self._shard, self._engine.cost())
-        plan = self._engine.next_build(everything=self._everything > 0)
-        return None if plan is None else self._engine.begin_build(plan)
+        for each in self._in_turn():
+            plan = each.next_build(everything=self._everything > 0)
+            if plan is not None:
+                self._turn = (self._engine.indexes.index(each) + 1) % len(self._engine.indexes)
+                return each, each.begin_build(plan)
+        return None
 
-    async def _finish(self, job: BuildJob) -> bool:
+    async def _finish(self, index: BuiltIndex, job: BuildJob) -> bool:
         began = boot_s()
         sealed = await self._pools.build(lambda: self._pools.builder.build(job, self._stopping), self._stop)
         if sealed is None:
             return False
         self._check_space()
-        written = await self._write(job, sealed)
+        written = await self._write(index, job, sealed)
         if written is None:
             return False
         self._check_space()
+        vector = self._vectors.get(index.name)
         try:
-            if sealed.rows_held:
-                await self._tuner.measure_new(sealed.part(), written.name, boot_s() - began)
-            await self._writer.between_writes(lambda: self._engine.swap(job, sealed, written))
+            if sealed.rows_held and vector is not None:
+                await vector.tuner.measure_new(sealed.part(), written.name, boot_s() - began)
+            await self._writer.between_writes(lambda: index.swap(job, sealed, written))
         finally:
-            self._tuner.swapped(written.name)
+            if vector is not None:
+                vector.tuner.swapped(written.name)
         self._memory.update(self._shard, self._engine.cost())
         log.info(event("segment_sealed", shard=self._shard, rows=sealed.rows_held, inserted=job.inserts, seconds=f"{boot_s() - began:.2f}"))
         return True
 
-    async def _write(self, job: BuildJob, sealed: SealedSegment) -> WrittenSegment | None:
+    async def _write(self, index: BuiltIndex, job: BuildJob, sealed: SealedSegment) -> WrittenSegment | None:
         """Write the files of a built segment; return None if that was stopped. Texts may have to be read from the
         store."""
 
         if job.texts is None:
-            return await self._pools.build(lambda: self._engine.write_segment(job, sealed), self._stop)
+            return await self._pools.build(lambda: index.write_segment(job, sealed), self._stop)
 
         async def write() -> WrittenSegment | None:
-            return await self._pools.build(lambda: _unless_stopped(self._engine.write_segment, job, sealed, self._stopping), self._stop)
+            work = partial(_unless_stopped, index.write_segment, job, sealed, self._stopping)
+            return await self._pools.build(work, self._stop)
 
         return await self._during(write)
 

@@ -25,6 +25,7 @@ from shoal.runtime.interpreter import give_way
 from shoal.shard_worker.index.replica_index import ReplicaIndex, TextsLacking
 from shoal.shard_worker.index.sealed import TEXT_SUFFIX
 from shoal.shard_worker.logic.read_pace import ReadPace
+from shoal.shard_worker.replica.segment_names import segment_of
 from shoal.shard_worker.storage.folders.segment_files import SegmentFiles
 from shoal.shard_worker.storage.store.mutation import Rows
 from shoal.shard_worker.storage.store.points_store import PointsStore
@@ -49,11 +50,6 @@ class WrittenTexts:
     segment: str
     entry: SegmentEntry
     part: TextPart
-
-
-def segment_of(name: str) -> str:
-    """Return the name of the segment that a file with this name belongs to."""
-    return name.partition(".")[0]
 
 
 class SegmentTexts:

@@ -1,5 +1,5 @@
-"""Keep the recall tables of one replica's segments up to date: sample real queries, measure in the background, store
-the results on disk.
+"""Keep the recall tables of a replica's segments of one vector up to date: sample real queries, measure in the
+background, store the results on disk.
 
 Segments that are about to be swapped in, and segments that `tune` requests, are measured in the worker's build thread.
 Measurements in the background give way to builds, searches and `tune`. Urgent measurements do not: until they are done
@@ -79,19 +79,30 @@ PATIENCE = 3
 
 
 class Tuner:
-    """Background tuning of one replica.
+    """Background tuning of one replica, of one of its vectors.
 
     Make it on the replica's event loop. Call `kick` when there may be new segments, `offer` with every search, and
     `close` before the engine closes.
     """
 
-    def __init__(self, *, shard: ShardId, reading: ProbedReads, pools: Pools, spec: CollectionSpec, folder: Path, seed: int = 0) -> None:
-        """Start tuning. folder: for the results, created when there are any."""
+    def __init__(
+        self,
+        *,
+        shard: ShardId,
+        reading: ProbedReads,
+        pools: Pools,
+        spec: CollectionSpec,
+        folder: Path,
+        vector: str = "",
+        seed: int = 0,
+    ) -> None:
+        """Start tuning. folder: for the results, created when there are any; vector: its name, "" if it has none."""
         self._shard, self._reading, self._pools = shard, reading, pools
-        self._metric, self._dim, self._recall = spec.metric, spec.dim, spec.recall
+        tuned = spec.vector_of(vector)
+        self._vector, self._metric, self._dim, self._recall = vector, tuned.metric, tuned.dim, spec.recall
         self._files = TuningFiles(folder)
         self._seed = seed
-        self._heard = QueryKinds(dim=spec.dim, seed=seed)
+        self._heard = QueryKinds(dim=self._dim, seed=seed)
         self._unheard: list[Matrix] = []
         self._random = np.random.default_rng(seed)
         self._known = MeasuredSegments()
@@ -109,7 +120,7 @@ class Tuner:
         self._woken = False
         self._unconfirmed = False
         self._then: Callable[[], object] = bool
-        self._prober = Prober(shard=shard, reading=reading, pools=pools, metric=spec.metric, stop=self._stop)
+        self._prober = Prober(shard=shard, reading=reading, pools=pools, metric=self._metric, stop=self._stop)
         self.kick()
 
     def kick(self) -> None:
@@ -468,6 +479,7 @@ class Tuner:
             real_queries=tuning.real,
             points=tuning.curve(k),
             exact_us=tuning.exact_us(len(part)),
+            vector=self._vector,
         )
 
     def _closing(self) -> Unavailable:

@@ -86,9 +86,9 @@ class PartExplain:
     score_us: float
     filter_cached: bool
 
-    def of_shard(self, shard: int) -> SegmentExplain:
-        """Return the same figures with the number of the shard."""
-        return SegmentExplain(shard=shard, **{name: getattr(self, name) for name in self.__slots__})
+    def of_shard(self, shard: int, vector: str = "") -> SegmentExplain:
+        """Return the same figures with the number of the shard and the name of the vector."""
+        return SegmentExplain(shard=shard, vector=vector, **{name: getattr(self, name) for name in self.__slots__})
 
 
 def explained(part: SegmentView, tally: Tally, *, group: int, queries: int) -> PartExplain:

@@ -13,6 +13,7 @@ from shoal.shard_worker.storage.durable import make_folder
 from shoal.shard_worker.storage.failure import write_failure
 from shoal.shard_worker.storage.log.log import ReplicaLog
 from shoal.shard_worker.storage.sealed_json import check_cluster, read_sealed, write_sealed
+from shoal.shard_worker.storage.store.meta_table import VectorDims
 from shoal.shard_worker.storage.store.points_store import PointsStore
 
 _FIELDS: dict[str, type[int] | type[str]] = {
@@ -84,14 +85,17 @@ class ReplicaFolder:
         self._known_term = term
 
 
-def fill_replica_folder(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, dim: int) -> None:
-    """Create the content of an empty replica folder at `path`, durable file by file. Raises StorageFailed."""
+def fill_replica_folder(path: Path, *, cluster_id: ClusterId, ref: ReplicaRef, dim: int, vectors: VectorDims = ()) -> None:
+    """Create the content of an empty replica folder at `path`, durable file by file. dim, vectors: see StoreIdentity.
+
+    Raises StorageFailed.
+    """
     try:
         make_folder(path / "segments")
     except OSError as error:
         raise write_failure(error, f"replica folder {path}") from error
     ReplicaLog.create(path, cluster_id=cluster_id, replica_id=ref.replica_id).close()
-    PointsStore.create(path / "store.db", cluster_id=cluster_id, replica_id=ref.replica_id, dim=dim)
+    PointsStore.create(path / "store.db", cluster_id=cluster_id, replica_id=ref.replica_id, dim=dim, vectors=vectors)
     write_identity(path, cluster_id=cluster_id, ref=ref, known_term=Term(0))
 
 

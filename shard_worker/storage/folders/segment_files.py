@@ -17,7 +17,7 @@ from shoal.shard_worker.storage.checksum import file_sha256
 from shoal.shard_worker.storage.durable import fsync_path, make_folder, rename_durably, temporary_path
 from shoal.shard_worker.storage.failure import StorageFailed, write_failure
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ STORE_FILE = "store.db"
 SEGMENTS_FOLDER = "segments"
 
 _SNAPSHOT = re.compile(r"[A-Za-z0-9-]{1,64}")
-_SEGMENT = re.compile(rf"{SEGMENTS_FOLDER}/[A-Za-z0-9][A-Za-z0-9._-]{{0,127}}")
+_SEGMENT = re.compile(rf"{SEGMENTS_FOLDER}/[A-Za-z0-9][A-Za-z0-9._@-]{{0,127}}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -35,6 +35,7 @@ from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, Rep
 from shoal.shard_worker.storage.folders.replica_swap import OLD_PREFIX, mend_swap, mend_swaps, remove_coming, swap_is_open
 from shoal.shard_worker.storage.folders.snapshot_export import PINNED_PREFIX
 from shoal.shard_worker.storage.sealed_json import check_cluster, read_sealed, write_sealed
+from shoal.shard_worker.storage.store.meta_table import VectorDims
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -86,8 +87,9 @@ class WorkerFolder:
         path = self._replica_path(ref)
         return path.is_dir() or swap_is_open(path)
 
-    def create(self, ref: ReplicaRef, *, dim: int) -> ReplicaFolder:
-        """Make the folder of a new, empty replica: log, store, known term 0. It appears whole or not at all.
+    def create(self, ref: ReplicaRef, *, dim: int, vectors: VectorDims = ()) -> ReplicaFolder:
+        """Make the folder of a new, empty replica: log, store, known term 0. It appears whole or not at all. dim,
+        vectors: see StoreIdentity.
 
         Raises AlreadyExists, StorageFailed.
         """
@@ -99,7 +101,7 @@ class WorkerFolder:
             if being_made.exists():
                 shutil.rmtree(being_made)
             make_folder(being_made)
-            fill_replica_folder(being_made, cluster_id=self.cluster_id, ref=ref, dim=dim)
+            fill_replica_folder(being_made, cluster_id=self.cluster_id, ref=ref, dim=dim, vectors=vectors)
             fault_point("replica.filled")
             rename_durably(being_made, path)
         fault_point("replica.made")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,14 +15,19 @@ from shoal.shard_worker.storage.checksum import values_crc
 from shoal.shard_worker.storage.sealed_json import check_cluster, check_format
 from shoal.shard_worker.storage.store.schema import STORE_FORMAT
 
+VectorDims = tuple[tuple[str, int], ...]
+"""Name and dimension of named vectors."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreIdentity:
-    """The cluster and replica that a store belongs to. dim: of its vectors."""
+    """The cluster and replica that a store belongs to. dim: of its vectors; vectors: name and dimension of each named
+    vector that these are packed of (ADR 36), in their order, empty if they are not packed."""
 
     cluster_id: ClusterId
     replica_id: ReplicaId
     dim: int
+    vectors: VectorDims = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +47,8 @@ class Counters:
 def write_identity(connection: sqlite3.Connection, identity: StoreIdentity) -> None:
     """Fill the table of a new store."""
     _write(connection, {"format": STORE_FORMAT, "cluster_id": identity.cluster_id, "replica_id": identity.replica_id, "dim": identity.dim})
+    if identity.vectors:
+        _write(connection, {"vectors": json.dumps(identity.vectors)})
     write_counters(connection, Counters())
 
 
@@ -64,7 +72,10 @@ def read_identity(connection: sqlite3.Connection, path: Path, *, cluster_id: Clu
     found = _read(connection, path, "replica_id", str)
     if found != replica_id:
         raise PreconditionFailed(f"{path} belongs to replica {found}, not to {replica_id}")
-    return StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=_read(connection, path, "dim", int))
+    dim, vectors = _read(connection, path, "dim", int), _read_vectors(connection, path)
+    if vectors and dim != 1 + sum(of_one for _, of_one in vectors):
+        raise DataLoss(f"{path} is damaged: its rows of {dim} numbers are not packed of {vectors}")
+    return StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=dim, vectors=vectors)
 
 
 def read_counters(connection: sqlite3.Connection, path: Path) -> Counters:
@@ -75,6 +86,13 @@ def read_counters(connection: sqlite3.Connection, path: Path) -> Counters:
         points=_read(connection, path, "points", int),
         keys_sum=_read(connection, path, "keys_sum", int),
     )
+
+
+def _read_vectors(connection: sqlite3.Connection, path: Path) -> VectorDims:
+    """Return the named vectors. Stores without them, also those of versions that knew none, do not have the key."""
+    if connection.execute("SELECT 1 FROM meta WHERE key = 'vectors'").fetchone() is None:
+        return ()
+    return tuple((str(name), int(dim)) for name, dim in json.loads(_read(connection, path, "vectors", str)))
 
 
 def _write(connection: sqlite3.Connection, values: Mapping[str, int | str]) -> None:

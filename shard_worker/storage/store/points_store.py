@@ -41,6 +41,7 @@ from shoal.shard_worker.storage.store.copy import FrozenStore, frozen
 from shoal.shard_worker.storage.store.meta_table import (
     Counters,
     StoreIdentity,
+    VectorDims,
     read_counters,
     read_identity,
     write_counters,
@@ -119,9 +120,9 @@ class PointsStore:
         self._note_size()
 
     @staticmethod
-    def create(path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, dim: int) -> None:
-        """Create a new, empty, durable store at `path`. Raises StorageFailed."""
-        identity = StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=dim)
+    def create(path: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, dim: int, vectors: VectorDims = ()) -> None:
+        """Create a new, empty, durable store at `path`. vectors: see StoreIdentity. Raises StorageFailed."""
+        identity = StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=dim, vectors=vectors)
         try:
             connection = create_tables(path)
             try:
@@ -151,6 +152,11 @@ class PointsStore:
     def dim(self) -> int:
         """Return the dimension of the vectors."""
         return self._identity.dim
+
+    @property
+    def vectors(self) -> VectorDims:
+        """Return the named vectors that its vectors are packed of, see StoreIdentity."""
+        return self._identity.vectors
 
     @property
     def applied_seq(self) -> Seq:

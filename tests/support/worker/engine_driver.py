@@ -17,9 +17,10 @@ from shoal.core.points import PointColumns, PointId, id_array
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.replica.engine import Engine, EngineSettings
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder, ReplicaRef, fill_replica_folder
+from shoal.shard_worker.storage.store.meta_table import VectorDims
 from shoal.wire.point_bytes import points_to_bytes
 from shoal.wire.records import delete_body, exact_delete_body, update_body
-from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC
+from tests.support.worker.replica_bench import REPLICA, SHARD, SPEC
 
 CLUSTER = ClusterId("cluster")
 REF = ReplicaRef(SHARD, REPLICA)
@@ -27,6 +28,11 @@ SETTINGS = EngineSettings(growing_rows=8, log_file_bytes=600, checkpoint_bytes=0
 """Eight rows freeze a segment, a few records fill a log file, and a checkpoint is always due."""
 
 ENOUGH = 10_000
+
+
+def layout_of(spec: CollectionSpec) -> VectorDims:
+    """Return the named vectors that the store of such a replica is created with."""
+    return tuple((each.name, each.dim) for each in spec.vectors)
 
 
 class Driven:
@@ -39,7 +45,7 @@ class Driven:
         self.path, self.spec = path, spec
         if not path.exists():
             path.mkdir(parents=True)
-            fill_replica_folder(path, cluster_id=CLUSTER, ref=REF, dim=DIM)
+            fill_replica_folder(path, cluster_id=CLUSTER, ref=REF, dim=spec.point_dim, vectors=layout_of(spec))
         self.reopen()
 
     def reopen(self) -> None:
@@ -62,7 +68,7 @@ class Driven:
         self.engine.save_term(self.term)
 
     def upsert(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> None:
-        self._write(RecordKind.UPSERT, _upsert_body(ids, vectors, payloads))
+        self._write(RecordKind.UPSERT, self._upsert_body(ids, vectors, payloads))
 
     def delete(self, ids: Sequence[PointId]) -> None:
         self._write(RecordKind.DELETE, delete_body(id_array(ids)))
@@ -77,18 +83,19 @@ class Driven:
         """Run one build, from its plan to the deletion of the replaced files. Return whether there was one to run."""
         if everything:
             self.engine.freeze()
-        plan = self.engine.next_build(everything=everything)
-        if plan is None:
+        due = [(each, plan) for each in self.engine.indexes if (plan := each.next_build(everything=everything)) is not None]
+        if not due:
             return False
-        job = self.engine.begin_build(plan)
+        index, plan = due[0]
+        job = index.begin_build(plan)
         try:
             sealed = job.run(lambda: False)
             assert sealed is not None
-            written = self.engine.write_segment(job, sealed)
+            written = index.write_segment(job, sealed)
         except ShoalError:
-            self.engine.abandon(job)
+            index.abandon(job)
             raise
-        self.engine.swap(job, sealed, written)
+        index.swap(job, sealed, written)
         self.engine.sweep()
         return True
 
@@ -116,7 +123,7 @@ class Driven:
 
     def append_only(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> None:
         """Make an upsert durable without applying it."""
-        record = self._record(RecordKind.UPSERT, _upsert_body(ids, vectors, payloads))
+        record = self._record(RecordKind.UPSERT, self._upsert_body(ids, vectors, payloads))
         self.engine.append([record])
         self.seq = record.seq
 
@@ -130,7 +137,6 @@ class Driven:
     def _record(self, kind: RecordKind, body: bytes) -> Record:
         return Record(term=self.term, seq=Seq(self.seq + 1), kind=kind, time_ms=1_000 + self.seq, request_id=None, body=body)
 
-
-def _upsert_body(ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> bytes:
-    matrix = np.array(vectors, dtype=np.float32).reshape(len(ids), DIM)
-    return points_to_bytes(PointColumns(ids=id_array(ids), vectors=matrix, payloads=tuple(payloads)))
+    def _upsert_body(self, ids: Sequence[PointId], vectors: Sequence[Sequence[float]], payloads: Sequence[bytes | None]) -> bytes:
+        matrix = np.array(vectors, dtype=np.float32).reshape(len(ids), self.spec.point_dim)
+        return points_to_bytes(PointColumns(ids=id_array(ids), vectors=matrix, payloads=tuple(payloads)))

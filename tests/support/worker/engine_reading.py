@@ -25,10 +25,12 @@ def stored(driven: Driven) -> dict[PointId, tuple[list[float], dict[str, Any] | 
     return {each: (vector, payload) for each, vector, payload in zip(page.ids.tolist(), page.vectors.tolist(), payloads, strict=True)}
 
 
-def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | None = None) -> list[PointId]:
-    """Return the ids of an exact search, best first. Raises DataLoss if the index holds a row that the store lacks."""
+def nearest(driven: Driven, query: Sequence[float], k: int, filter: Filter | None = None, vector: str = "") -> list[PointId]:
+    """Return the ids of an exact search, best first. Raises DataLoss if the index holds a row that the store lacks.
+    vector: the name of the vector that is compared."""
     call = ShardSearch(shard=SHARD, queries=np.array([query], dtype=np.float32), groups=(QueryGroup(k=k, filter=filter),), accuracy=Exact())
-    found = driven.engine.reading.search(driven.engine.reading.view(), call)
+    reading = driven.engine.searched[vector].reading
+    found = reading.search(reading.view(), call)
     if found is None:
         raise DataLoss("a row that the index holds is not in the store")
     return list(found.hits.ids.tolist())

@@ -17,7 +17,6 @@ from shoal.core.points import PointColumns, PointId, StoredColumns, id_array
 from shoal.core.shard_calls import ReadTerms, ShardDelete, ShardScroll, ShardUpsert, WriteAck
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import split_evenly
-from shoal.core.text_fields import TextField
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
@@ -46,6 +45,7 @@ KEYS = Keys("test")
 MIB = 1024 * 1024
 DIM = 4
 SHARD = ShardId(CollectionId("c"), 0)
+SPEC = CollectionSpec(name="n", dim=DIM)
 
 
 class FleetPeers:
@@ -163,9 +163,9 @@ class Fleet:
         for member in list(self.members.values()):
             await self.stop(member)
 
-    async def place(self, primary: Member, *learners: Member, min_isr: int, text: tuple[TextField, ...] = ()) -> None:
+    async def place(self, primary: Member, *learners: Member, min_isr: int, spec: CollectionSpec = SPEC) -> None:
         """Place a collection of one shard, as its creation leaves it."""
-        spec = CollectionSpec(name="n", dim=DIM, replicas=1 + len(learners), text=text)
+        spec = dataclasses.replace(spec, replicas=1 + len(learners))
         collection = Collection(id=SHARD.collection, spec=spec, state=CollectionState.ACTIVE, request_id="q")
         names = [ReplicaId(f"placed-{number}") for number in range(1 + len(learners))]
         config = ShardConfig(

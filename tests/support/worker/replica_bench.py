@@ -136,8 +136,8 @@ async def opened(
     pools = Pools(search_threads=2, build_threads=1)
     worker = WorkerFolder.open(folder, ClusterId("cluster"))
     try:
-        ref = ReplicaRef(shard, REPLICA)
-        replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=spec.dim)
+        ref, layout = ReplicaRef(shard, REPLICA), tuple((each.name, each.dim) for each in spec.vectors)
+        replica_folder = worker.open_replica(ref) if worker.exists(ref) else worker.create(ref, dim=spec.point_dim, vectors=layout)
         settings = EngineSettings(growing_rows=growing_rows, log_file_bytes=log_file_bytes)
         lease = [True]
         engine = Engine.open(replica_folder, spec, settings)

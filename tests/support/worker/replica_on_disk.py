@@ -15,7 +15,7 @@ from shoal.shard_worker.fsck.replica_check import check_replica
 from shoal.shard_worker.fsck.targets import Target
 from shoal.shard_worker.storage.checksum import part_crc, point_crc
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
-from tests.support.worker.engine_driver import CLUSTER, REF, Driven
+from tests.support.worker.engine_driver import CLUSTER, REF, Driven, layout_of
 from tests.support.worker.replica_bench import DIM, SPEC
 
 POINTS = 20
@@ -28,7 +28,7 @@ def make_worker(folder: Path, *, clean: bool = True, spec: CollectionSpec = SPEC
     sealed in one segment.
     """
     worker = WorkerFolder.open(folder, CLUSTER)
-    worker.create(REF, dim=DIM)
+    worker.create(REF, dim=spec.point_dim, vectors=layout_of(spec))
     path = folder / REF.shard.collection / str(REF.shard.number) / REF.replica_id
     driven = Driven(path, spec)
     fill(driven)

@@ -21,6 +21,7 @@ from shoal.shard_worker.logic.memory_ledger import (
     ReplicaCost,
     build_refusal,
     growth_rows,
+    joined_cost,
     opening_refusal,
     replica_refusal,
     write_need,
@@ -160,3 +161,23 @@ def test_room_kept_for_builds_does_not_keep_a_replica_closed_but_a_build_that_ru
     assert opening_refusal(ledger, 400) is None
     assert opening_refusal(ledger, 401) is not None
     assert opening_refusal(replace(ledger, building=1), 400) is not None
+
+
+NAMED_GROWING = GrowingSize(rows=900, reserved=1000, capacity=1000, row_bytes=50, vector_bytes=40)
+
+
+def test_a_replica_with_named_vectors_needs_arrays_in_each_and_its_payloads_in_each() -> None:
+    named = replace(COST, named=(NAMED_GROWING, GROWING))
+    pending = Pending(points=200, message_bytes=200 * 48 + 70)
+    arrays = sum(growth_rows(each, 200) * each.row_bytes for each in (GROWING, NAMED_GROWING, GROWING))
+    need = arrays + MESSAGE_COPIES * pending.message_bytes + 3 * TEXT_COPIES * 70
+    assert write_need(named, pending) == need
+    build = 200 * (2 * 50 + LINK_BYTES) + TEXT_COPIES * 70
+    assert write_refusal(MemoryLedger(budget=need + build), named, Pending(), 200, pending.message_bytes) is None
+    assert write_refusal(MemoryLedger(budget=need + build - 1), named, Pending(), 200, pending.message_bytes) is not None
+
+
+def test_the_indexes_of_a_replica_hold_the_sum_and_have_one_build_at_a_time() -> None:
+    one, two = replace(COST, next_build=30), ReplicaCost(held=70, growing=NAMED_GROWING, next_build=90)
+    assert joined_cost([one]) == one
+    assert joined_cost([one, two, one]) == replace(one, held=1_070, next_build=90, named=(NAMED_GROWING, GROWING))

@@ -63,7 +63,7 @@ def test_optimize_tells_at_once_why_it_cannot(tmp_path):
             def refuse(job, sealed):
                 raise StorageFailed("no room for a segment")
 
-            engine.write_segment = refuse
+            engine.points.write_segment = refuse
             began = time.monotonic()
             with pytest.raises(StorageFailed, match="no room"):
                 await bench.replica.optimize(120.0)

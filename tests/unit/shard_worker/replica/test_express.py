@@ -91,7 +91,7 @@ def test_a_replica_that_closes_or_is_not_sure_of_its_term_does_not_begin(tmp_pat
 
 def test_every_tuner_samples_the_queries_that_were_answered_and_no_others(tmp_path: Path) -> None:
     async def work(shards: LocalShards) -> None:
-        tuners = [bench.replica._tuner for bench in shards.benches.values()]
+        tuners = [bench.replica.vectors.of("").tuner for bench in shards.benches.values()]
         assert ready(shards, call(shards, 3)).run() is not None
         assert [tuner._queries.heard for tuner in tuners] == [3, 3]
         assert await ready(shards, call(shards, 9)).run_in_pool(soon()) is not None

@@ -54,9 +54,9 @@ def parts_of(bench: Bench) -> dict[str, weakref.ref]:
     """Return weak references to the parts of a replica, and to the arrays that take its memory."""
     replica, engine = bench.replica, bench.engine
     held = {"replica": replica, "writer": replica._writer, "machine": replica._writer.machine, "engine": engine}
-    held |= {"index": engine._index, "store": engine._store, "log": engine._log, "growing": engine._index._growing}
-    held |= {f"segment {segment.key}": segment for segment in engine._index._settled}
-    held |= {f"vectors {part.key}": part.vectors for part in engine._index.view().parts}
+    held |= {"index": engine.points.index, "store": engine._store, "log": engine._log, "growing": engine.points.index._growing}
+    held |= {f"segment {segment.key}": segment for segment in engine.points.index._settled}
+    held |= {f"vectors {part.key}": part.vectors for part in engine.points.index.view().parts}
     return {name: weakref.ref(each) for name, each in held.items()}
 
 
@@ -87,7 +87,7 @@ def test_the_arrays_of_a_closed_index_go_although_somebody_still_holds_the_repli
             await bench.upsert(range(3_000), vectors(3_000))
             await bench.search(vectors(1), 3, filter=filter_from_input({"$id": {"$ne": 5}}, DEFAULT_LIMITS))
             replica, parts = bench.replica, parts_of(bench)
-            parts["sample of queries"] = weakref.ref(replica._tuner._queries._everything._queries)
+            parts["sample of queries"] = weakref.ref(replica.vectors.of("").tuner._queries._everything._queries)
         assert [name for name in alive(parts) if name.startswith(("segment", "vectors", "growing", "sample"))] == []
         assert bench.settings.hot_filters.memory_bytes == 0
         assert replica.stats_now().memory_bytes < 1_000_000
@@ -202,10 +202,10 @@ async def a_build_that_fails(bench: Bench) -> None:
     def refuse(job, sealed):
         raise StorageFailed("no room for a segment")
 
-    bench.engine.write_segment = refuse
+    bench.engine.points.write_segment = refuse
     with pytest.raises(StorageFailed):
         await bench.replica.optimize(20.0)
-    del bench.engine.write_segment
+    del bench.engine.points.write_segment
 
 
 async def a_write_that_fails(bench: Bench) -> None:
@@ -257,7 +257,7 @@ def test_an_opening_that_fails_keeps_nothing_of_what_it_read(tmp_path, monkeypat
         loaded: list[weakref.ref] = []
 
         def refuse(engine: Engine) -> None:
-            loaded.extend([weakref.ref(engine), weakref.ref(engine._index), weakref.ref(engine._store)])
+            loaded.extend([weakref.ref(engine), weakref.ref(engine.points.index), weakref.ref(engine._store)])
             raise DataLoss("the last block is damaged")
 
         monkeypatch.setattr(Engine, "_opened", lambda engine, requests: refuse(engine))

@@ -473,6 +473,6 @@ def test_another_index_is_in_the_account_at_once_and_keeps_no_room_it_cannot_hav
             cost = bench.engine.cost()
             assert cost.next_build == before.next_build
             assert bench.memory.replica_bytes()[SHARD] == cost.held
-            assert bench.engine.next_build(everything=False) is not None
+            assert bench.engine.points.next_build(everything=False) is not None
 
     asyncio.run(run())

@@ -164,7 +164,7 @@ class ReplicaModel(RuleBasedStateMachine):
         if ready < parts:
             with pytest.raises(PreconditionFailed, match=f"{ready} of {parts}"):
                 found_texts(self.driven.engine, ask, k, filter)
-            assert self.driven.engine.texts.lacking() or self.driven.engine.next_build(everything=False) is not None
+            assert self.driven.engine.texts.lacking() or self.driven.engine.points.next_build(everything=False) is not None
             return
         payloads = {each: payload for each, (_, payload) in self.points.items()}
         assert found_texts(self.driven.engine, ask, k, filter) == PointsWithTexts(self.spec.text, payloads).search(ask, k, allowed)

@@ -22,7 +22,7 @@ from shoal.core.text_fields import text_fields_from_input
 from shoal.core.text_query import Match, TextAsk
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
-from tests.support.worker.fleet import SHARD, Fleet, Member, fleet, until
+from tests.support.worker.fleet import SHARD, SPEC, Fleet, Member, fleet, until
 from tests.support.worker.replica_texts import PointsWithTexts
 
 TEXT = text_fields_from_input({"title": "auto", "body": "cjk"})
@@ -120,7 +120,7 @@ def test_a_third_replica_finds_texts_as_the_others_do(tmp_path: Path, by_snapsho
     async def run() -> None:
         async with fleet(tmp_path, settings) as world:
             a, b, c = [await world.add(name) for name in "abc"]
-            await world.place(a, b, min_isr=1, text=TEXT)
+            await world.place(a, b, min_isr=1, spec=dataclasses.replace(SPEC, text=TEXT))
             await world.until_isr(2)
             await until(lambda: is_primary(a))
             points, snapshots = Points(world), snapshots_of(a)
