@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -87,20 +87,25 @@ def check_fits(points: PointColumns, spec: CollectionSpec) -> None:
     its dimensions, and for cosine not zero.
     """
     if points.named is None:
+        if spec.vectors:
+            names = ", ".join(each.name for each in spec.vectors)
+            _refuse(f"collection {spec.name!r} has several vectors, give them by name: {names}")
         _check_column("vectors", points.vectors, None, spec.vector_of(""))
         return
     if not spec.vectors:
-        raise InvalidArgument(
-            f"collection {spec.name!r} has one vector without a name: give a matrix, not vectors by name", ErrorDetails(field="vectors")
-        )
+        _refuse(f"collection {spec.name!r} has one vector of {spec.dim} dimensions without a name: give this, not vectors by name")
     for name, column in points.named.items():
         _check_column(f"vectors[{name!r}]", column.vectors, column.positions, spec.vector_of(name))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InvalidArgument(message, ErrorDetails(field="vectors"))
 
 
 def _check_column(field: str, vectors: Matrix, positions: npt.NDArray[Any] | None, vector: NamedVector) -> None:
     if positions is not None and not len(vectors):
         return
-    check_dim(vectors, vector.dim, field=field)
+    check_dim(vectors, vector.dim, field=field, owner=f"vector {vector.name!r}" if vector.name else "the collection")
     if vector.metric is Metric.COSINE and not (nonzero := vectors.any(axis=1)).all():
         at = int(np.argmin(nonzero))
         index = at if positions is None else int(positions[at])

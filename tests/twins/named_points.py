@@ -17,16 +17,22 @@ NamedRow = dict[str, np.ndarray]
 def rows_of(spec: CollectionSpec, vectors: Any, named: Mapping[str, VectorColumn] | None, count: int) -> list[Any]:
     """Return what each of `count` points holds: a vector, or a dictionary of them. Raises what a router raises."""
     if named is None:
-        _check_dim("vectors", vectors.shape[1], spec.vector_of("").dim)
+        if spec.vectors:
+            names = ", ".join(each.name for each in spec.vectors)
+            raise InvalidArgument(
+                f"collection {spec.name!r} has several vectors, give them by name: {names}", ErrorDetails(field="vectors")
+            )
+        _check_dim("vectors", vectors.shape[1], spec.dim, "the collection")
         return [row.copy() for row in vectors]
     if not spec.vectors:
-        raise InvalidArgument(f"collection {spec.name!r} has one vector without a name", ErrorDetails(field="vectors"))
+        told = f"collection {spec.name!r} has one vector of {spec.dim} dimensions without a name"
+        raise InvalidArgument(told, ErrorDetails(field="vectors"))
     rows: list[NamedRow] = [{} for _ in range(count)]
     for name, column in named.items():
         wanted = spec.vector_of(name).dim
         positions = range(count) if column.positions is None else column.positions.tolist()
         for at, vector in zip(positions, column.vectors, strict=True):
-            _check_dim(f"vectors[{name!r}]", len(vector), wanted)
+            _check_dim(f"vectors[{name!r}]", len(vector), wanted, f"vector {name!r}")
             rows[at][name] = vector.copy()
     return rows
 
@@ -50,6 +56,6 @@ def vector_named(row: Any, name: str) -> np.ndarray | None:
     return vector
 
 
-def _check_dim(field: str, given: int, wanted: int) -> None:
+def _check_dim(field: str, given: int, wanted: int, owner: str) -> None:
     if given != wanted:
-        raise InvalidArgument(f"{field} have dimension {given}, the collection has {wanted}", ErrorDetails(field=field, index=0))
+        raise InvalidArgument(f"{field} have dimension {given}, {owner} has {wanted}", ErrorDetails(field=field, index=0))

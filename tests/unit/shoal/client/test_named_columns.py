@@ -112,12 +112,12 @@ def test_points_fit_their_collection() -> None:
 @pytest.mark.parametrize(
     ("spec", "vectors", "said", "index"),
     [
-        (SPEC, np.zeros((4, 2)), "has several vectors, give the name of one: image, text", None),
-        (PLAIN, {"image": np.zeros((4, 2))}, "'c' has one vector without a name", None),
-        (PLAIN, {}, "'c' has one vector without a name: give a matrix", None),
+        (SPEC, np.zeros((4, 2)), "has several vectors, give them by name: image, text", None),
+        (PLAIN, {"image": np.zeros((4, 2))}, "'c' has one vector of 2 dimensions without a name", None),
+        (PLAIN, {}, "'c' has one vector of 2 dimensions without a name: give this", None),
         (SPEC, {"sound": np.zeros((4, 2))}, "has no vector 'sound', it has image, text", None),
         (SPEC, {"sound": [None] * 4}, "has no vector 'sound', it has image, text", None),
-        (SPEC, {"text": np.ones((4, 2))}, r"vectors\['text'\] have dimension 2, the collection has 3", 0),
+        (SPEC, {"text": np.ones((4, 2))}, r"vectors\['text'\] have dimension 2, vector 'text' has 3", 0),
         (SPEC, {"text": [None, [1, 1, 1], None, [0, 0, 0]]}, r"vectors\['text'\]\[3\] is zero: it has no direction", 3),
         (SPEC, {"text": np.zeros((4, 3))}, r"vectors\['text'\]\[0\] is zero", 0),
     ],

@@ -105,9 +105,9 @@ def test_a_large_write_is_refused_whole_if_one_message_would_be(side: Side, smal
     texts[77] = [0, 0, 0]
     for given, said in (
         ({"image": np.zeros((99, 2)), "text": texts}, r"vectors\['text'\]\[77\] is zero: it has no direction under cosine"),
-        ({"image": np.zeros((99, 3))}, r"vectors\['image'\] have dimension 3, the collection has 2"),
+        ({"image": np.zeros((99, 3))}, r"vectors\['image'\] have dimension 3, vector 'image' has 2"),
         ({"sound": np.zeros((99, 3))}, "has no vector 'sound', it has image, text"),
-        (np.zeros((99, 3)), "give the name of one: image, text"),
+        (np.zeros((99, 3)), "give them by name: image, text"),
     ):
         for verb in (side.upsert, side.update_vectors):
             with pytest.raises(InvalidArgument, match=said):
@@ -155,10 +155,10 @@ def test_a_batch_that_the_server_refuses_is_named(side: Side) -> None:
 @pytest.mark.parametrize(
     ("collection", "vectors", "said"),
     [
-        ("c", [[1, 1], [2, 2]], "collection 'c' has several vectors, give the name of one: image, text"),
-        ("plain", {"image": [[1, 1], [2, 2]]}, "collection 'plain' has one vector without a name"),
+        ("c", [[1, 1], [2, 2]], "collection 'c' has several vectors, give them by name: image, text"),
+        ("plain", {"image": [[1, 1], [2, 2]]}, "collection 'plain' has one vector of 2 dimensions without a name"),
         ("c", {"sound": [[1, 1], [2, 2]]}, "collection 'c' has no vector 'sound', it has image, text"),
-        ("c", {"image": [[1, 1, 1], [2, 2, 2]]}, r"vectors\['image'\] have dimension 3, the collection has 2"),
+        ("c", {"image": [[1, 1, 1], [2, 2, 2]]}, r"vectors\['image'\] have dimension 3, vector 'image' has 2"),
         ("c", {"image": [[1, 1]]}, r"vectors\['image'\] has 1 vectors for 2 ids"),
         ("c", {"image": [[1, 1], None, [2, 2]]}, r"vectors\['image'\] has 3 vectors for 2 ids"),
         ("c", {"image": [[1, 1], [2, float("nan")]]}, r"vectors\['image'\]\[1\] holds NaN"),
