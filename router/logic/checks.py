@@ -16,7 +16,7 @@ from shoal.core.filter_check import check_filter, constant_truth
 from shoal.core.limits import Limits
 from shoal.core.metric import Metric
 from shoal.core.payload import check_payloads
-from shoal.core.point_change import UpdateVectors, check_change
+from shoal.core.point_change import UpdateNamed, UpdatePacked, UpdateVectors, check_change
 from shoal.core.points import (
     IdArray,
     Matrix,
@@ -33,6 +33,8 @@ from shoal.core.requests import Count, Get, Scroll, Search, TuneCollection, Upda
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
+from shoal.router.logic.named_points import check_named, check_naming, names_of
+from shoal.router.logic.vector_checks import check_vectors
 
 SCROLL_POINTS = 1_000
 """Points of a page if the client gives no limit."""
@@ -46,8 +48,12 @@ def check_upsert(points: PointColumns, spec: CollectionSpec, limits: Limits) -> 
             f"an upsert of {len(points)} points, at most {limits.upsert_points} a message are allowed",
             ErrorDetails(field="ids", limit="upsert_points"),
         )
-    check_dim(points.vectors, spec.dim)
-    check_vectors(points.vectors, spec.metric)
+    check_naming(points.named, spec)
+    if points.named is None:
+        check_dim(points.vectors, spec.dim)
+        check_vectors(points.vectors, spec.metric)
+    else:
+        check_named(points.named, len(points), spec)
     check_ids(points.ids, limits)
     check_unique(points.ids)
     if points.payloads is not None:
@@ -77,13 +83,30 @@ def check_search(question: Search, spec: CollectionSpec, limits: Limits, turn: T
     check_accuracy(question.accuracy, limits)
     if question.radius is not None and not math.isfinite(question.radius):
         raise InvalidArgument(f"radius is {question.radius}, it must be a finite number", ErrorDetails(field="radius"))
-    check_dim(question.queries, spec.dim)
-    check_vectors(question.queries, spec.metric)
+    check_queries(question.queries, question.vector, spec)
+
+
+def check_queries(queries: Matrix, vector: str, spec: CollectionSpec, *, field: str = "vectors") -> None:
+    """Raise InvalidArgument unless the collection has this vector, and it may be searched by these queries."""
+    asked = spec.vector_of(vector)
+    check_dim(queries, asked.dim, field=field, owner=owner_of(vector))
+    check_vectors(queries, asked.metric, field=field)
+
+
+def owner_of(vector: str) -> str:
+    """Return what an error calls the owner of a dimension. vector: its name, "" if it has none."""
+    return f"vector {vector!r}" if vector else "the collection"
 
 
 def check_tune(request: TuneCollection, spec: CollectionSpec, limits: Limits) -> None:
-    """Raise InvalidArgument unless the queries of the call are finite and fit the collection and the limits."""
+    """Raise InvalidArgument unless the queries of the call are finite and fit the collection and the limits.
+
+    Without queries, named vectors may all be tuned in one call.
+    """
     queries = request.queries
+    if queries is None and spec.vectors and not request.vector:
+        return
+    vector = spec.vector_of(request.vector)
     if queries is None:
         return
     _check_filled(len(queries), "queries")
@@ -92,20 +115,22 @@ def check_tune(request: TuneCollection, spec: CollectionSpec, limits: Limits) ->
             f"tune was given {len(queries)} queries, at most {limits.batch_queries} are allowed",
             ErrorDetails(field="queries", limit="batch_queries"),
         )
-    check_dim(queries, spec.dim, field="queries")
+    check_dim(queries, vector.dim, field="queries", owner=owner_of(request.vector))
     check_finite(queries, field="queries")
-    if spec.metric is Metric.COSINE:
+    if vector.metric is Metric.COSINE:
         check_nonzero(queries, field="queries")
 
 
 def is_plain_form(question: Search, spec: CollectionSpec, limits: Limits) -> bool:
     """Return whether check_search certainly accepts a search with plain queries, see are_plain. Only the shape of its
     own queries counts. False for all that needs a closer look: several groups, a given breadth, a radius, a filter that
-    exceeds a bound.
+    exceeds a bound. False also where an answer needs one: hits whose vectors have names.
     """
+    if question.vector not in ([each.name for each in spec.vectors] or [""]) or (spec.vectors and question.with_vectors):
+        return False
     groups, accuracy, (count, dim) = question.groups, question.accuracy, question.queries.shape
     group = groups[0]
-    if len(groups) != 1 or group.queries is not None or not 0 < count <= limits.batch_queries or dim != spec.dim:
+    if len(groups) != 1 or group.queries is not None or not 0 < count <= limits.batch_queries or dim != spec.vector_of(question.vector).dim:
         return False
     if not 0 < group.k <= limits.k or count * group.k > limits.batch_hits or question.radius is not None:
         return False
@@ -186,10 +211,23 @@ def check_update(order: Update, spec: CollectionSpec, limits: Limits) -> None:
         raise InvalidArgument("give ids, a filter or both: which points are to be changed", ErrorDetails(field="ids"))
     elif is_empty(order.filter):
         raise InvalidArgument("filter: it would change every point; name a field, as in {'label': 3}", ErrorDetails(field="filter"))
-    if isinstance(order.change, UpdateVectors):
-        _check_new_vectors(order.change.vectors, order.ids, spec)
-    else:
-        check_change(order.change, limits)
+    match order.change:
+        case UpdateVectors(vectors):
+            check_naming(None, spec)
+            ids = _ids_of_vectors(order.ids)
+            if len(vectors) != len(ids):
+                raise InvalidArgument(f"{len(vectors)} vectors are given for {len(ids)} ids", ErrorDetails(field="vectors"))
+            check_dim(vectors, spec.dim)
+            check_vectors(vectors, spec.metric)
+        case UpdateNamed(named):
+            check_naming(named, spec)
+            if not named:
+                raise InvalidArgument(f"no vector is given, name at least one: {names_of(spec)}", ErrorDetails(field="vectors"))
+            check_named(named, len(_ids_of_vectors(order.ids)), spec)
+        case UpdatePacked():
+            raise InvalidArgument("packed vectors are only used inside a cluster, give named ones", ErrorDetails(field="change"))
+        case change:
+            check_change(change, limits)
 
 
 def is_empty(filter: Filter) -> bool:
@@ -236,18 +274,6 @@ def check_message_bytes(size: int, limits: Limits, advice: str) -> None:
         )
 
 
-def check_vectors(vectors: Matrix, metric: Metric, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument that names the first vector that is not finite, or is zero under cosine."""
-    # One pass without a temporary array accepts nearly every batch: a finite sum of squares proves that there is no NaN
-    # or infinity, a positive one that there is no zero vector. After overflow or underflow, the exact checks decide.
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("ij,ij->i", vectors, vectors)
-    if not np.isfinite(squares).all():
-        check_finite(vectors, field=field)
-    if metric is Metric.COSINE and not squares.all():
-        check_nonzero(vectors, field=field)
-
-
 def _is_within(filter: Filter, limits: Limits) -> bool:
     try:
         check_filter(filter, limits)
@@ -265,14 +291,12 @@ def _check_named(ids: IdArray, limits: Limits) -> None:
     check_ids(ids, limits)
 
 
-def _check_new_vectors(vectors: Matrix, ids: IdArray | None, spec: CollectionSpec) -> None:
+def _ids_of_vectors(ids: IdArray | None) -> IdArray:
+    """Return the ids to which vectors are given, each once."""
     if ids is None:
         raise InvalidArgument("vectors are given without ids: name the point of each vector", ErrorDetails(field="ids"))
-    if len(vectors) != len(ids):
-        raise InvalidArgument(f"{len(vectors)} vectors are given for {len(ids)} ids", ErrorDetails(field="vectors"))
     check_unique(ids)
-    check_dim(vectors, spec.dim)
-    check_vectors(vectors, spec.metric)
+    return ids
 
 
 def _check_breadth(name: str, breadth: int, limits: Limits) -> None:

@@ -11,11 +11,11 @@ from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.fused_search import DenseLeg, FusedSearch, Leg, TextLeg
 from shoal.core.hit_groups import group_path
 from shoal.core.limits import Limits
-from shoal.core.points import check_dim
 from shoal.core.text_check import check_ask
 from shoal.core.turns import FREE, Turn
-from shoal.router.logic.checks import check_accuracy, check_groups, check_vectors
-from shoal.router.logic.rounds import weight_of
+from shoal.router.logic.checks import check_accuracy, check_groups, check_queries
+from shoal.router.logic.named_points import names_of
+from shoal.router.logic.rounds import compared_leg, weight_of
 
 MOST_LEGS = 16
 MOST_NAME_CHARS = 64
@@ -31,7 +31,7 @@ def check_fused(question: FusedSearch, spec: CollectionSpec, limits: Limits, tur
     check_accuracy(question.accuracy, limits)
     check_range("candidates", question.candidates, limits.k)
     _check_fusion(question)
-    _check_order(question)
+    _check_order(question, spec)
     _check_page(question, queries, limits)
     _check_amounts(question, spec, queries, limits)
     for number, leg in enumerate(question.legs):
@@ -75,11 +75,17 @@ def _check_fusion(question: FusedSearch) -> None:
         _refuse(f"c is {fusion.c}, it must be a finite number above 0", "c")
 
 
-def _check_order(question: FusedSearch) -> None:
+def _check_order(question: FusedSearch, spec: CollectionSpec) -> None:
     if question.threshold is not None and not math.isfinite(question.threshold):
         _refuse(f"threshold is {question.threshold}, it must be a finite number", "threshold")
     if not 0.0 <= question.diversity <= 1.0:
         _refuse(f"diversity is {question.diversity}, it must be from 0 to 1", "diversity")
+    if question.diversity and spec.vectors and compared_leg(question, spec) is None:
+        _refuse(
+            f"diversity compares vectors, and collection {spec.name!r} has several: add a leg by one of {names_of(spec)}, "
+            "with weight 0 if it is not to be searched",
+            "diversity",
+        )
     if question.highlight and not any(isinstance(leg, TextLeg) for leg in question.legs):
         _refuse("highlight tells where the words of texts are, but no leg has texts", "highlight")
 
@@ -141,10 +147,8 @@ def _check_amounts(question: FusedSearch, spec: CollectionSpec, queries: int, li
 def _check_queries(leg: Leg, number: int, spec: CollectionSpec, limits: Limits, *, alone: bool) -> None:
     """Check the queries of a leg. alone: it is the only one, so errors need not tell which it is."""
     match leg:
-        case DenseLeg(queries=queries):
-            field = "vectors" if alone else f"legs[{number}].vectors"
-            check_dim(queries, spec.dim, field=field)
-            check_vectors(queries, spec.metric, field=field)
+        case DenseLeg(queries=queries, vector=vector):
+            check_queries(queries, vector, spec, field="vectors" if alone else f"legs[{number}].vectors")
         case TextLeg(asks=asks):
             names = tuple(field.name for field in spec.text)
             for at, ask in enumerate(asks):

@@ -16,6 +16,7 @@ from shoal.core.replies import CollectionInfo, Got, Page
 from shoal.core.shard_calls import ShardStats
 from shoal.core.shard_config import ShardConfig
 from shoal.core.topk import HitColumns, concat_ids, merge_hits
+from shoal.router.logic.named_points import NAME_BYTES, POSITION_BYTES
 
 _ROW_OVERHEAD_BYTES = 24
 """Most bytes of a point's id, lengths and tags, beside its texts."""
@@ -41,13 +42,13 @@ def gather_points(asked: IdArray, parts: Sequence[StoredColumns]) -> StoredColum
     return _taken(found, np.array(rows, dtype=np.intp))
 
 
-def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int) -> Got:
+def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: int, names: int = 0) -> Got:
     """Return the points of the first ids, as gather_points does, as many as fit into a message; at least one point.
 
-    An id without a point takes no room.
+    An id without a point takes no room. names: number of named vectors, of which the rows of the parts are made.
     """
     found = gather_points(asked, parts)
-    fitting = _rows_within(found, message_bytes)
+    fitting = _rows_within(found, message_bytes, names)
     if fitting >= len(found):
         return Got(points=found, answered=len(asked))
     known = set(found.ids.tolist())
@@ -56,7 +57,9 @@ def gather_part(asked: IdArray, parts: Sequence[StoredColumns], message_bytes: i
 
 
 def page_points(limit: int, dim: int, with_vectors: bool, message_bytes: int) -> int:
-    """Return how many points to ask for, 1 to limit, so that their ids and vectors fit into a message."""
+    """Return how many points to ask for, 1 to limit, so that their ids and vectors fit into a message. dim: of the rows
+    that are stored.
+    """
     row_bytes = _ROW_OVERHEAD_BYTES + (4 * dim if with_vectors else 0)
     return max(1, min(limit, message_bytes // row_bytes))
 
@@ -66,16 +69,16 @@ def smaller_page(limit: int) -> int | None:
     return None if limit == 1 else max(1, limit // 8)
 
 
-def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int) -> Page:
+def gather_page(parts: Sequence[StoredColumns], limit: int, message_bytes: int, names: int = 0) -> Page:
     """Return the first points over all shards, in id order: at most `limit`, as many as fit into a message, at least
     one.
 
-    parts: the first `limit` points of each shard; a shard that returned fewer has no more.
+    parts: the first `limit` points of each shard; a shard that returned fewer has no more. names: as in gather_part.
     """
     found = _joined(parts)
     order = np.argsort(id_ranks(found.ids), kind="stable")
     ordered = _taken(found, order[:limit])
-    fitting = _rows_within(ordered, message_bytes)
+    fitting = _rows_within(ordered, message_bytes, names)
     more = fitting < len(found) or any(len(part) >= limit for part in parts)
     return Page(points=ordered if fitting == len(ordered) else _taken(ordered, np.arange(fitting)), more=more)
 
@@ -149,10 +152,11 @@ def _taken(points: StoredColumns, rows: npt.NDArray[np.intp]) -> StoredColumns:
     )
 
 
-def _rows_within(points: StoredColumns, message_bytes: int) -> int:
+def _rows_within(points: StoredColumns, message_bytes: int, names: int) -> int:
     sizes = np.full(len(points), _ROW_OVERHEAD_BYTES, dtype=np.int64)
     if points.vectors is not None:
-        sizes += 4 * points.vectors.shape[1]
+        sizes += 4 * points.vectors.shape[1] + POSITION_BYTES * names
+        message_bytes -= NAME_BYTES * names
     if points.payloads is not None:
         sizes += np.fromiter((0 if text is None else len(text) for text in points.payloads), dtype=np.int64, count=len(points))
     if points.ids.dtype == object:

@@ -40,6 +40,7 @@ def join_key(call: ShardsSearch) -> Hashable | None:
         len(call.shards),
         group.k,
         None if group.filter is None else filter_key(group.filter),
+        call.vector,
         call.accuracy,
         call.radius,
         call.with_payload,

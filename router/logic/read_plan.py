@@ -84,6 +84,7 @@ def search_call(question: Search, collection: Collection, shards: tuple[ShardId,
         consistency=read.consistency,
         min_seqs=read.min_seqs(),
         caller=read.caller,
+        vector=question.vector,
     )
 
 

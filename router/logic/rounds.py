@@ -18,6 +18,7 @@ from shoal.core.fused_search import DenseLeg, FusedSearch, Leg, TextLeg
 from shoal.core.fusion import LegRule
 from shoal.core.fusion_choice import Fusion
 from shoal.core.ids import ShardId
+from shoal.core.named_vectors import slices
 from shoal.core.requests import Search
 from shoal.core.shard_calls import QueryGroup
 from shoal.core.text_calls import TextSearchCall
@@ -32,12 +33,14 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LegsPlan:
-    """weights: of each leg, where it is searched, else 0; fusion: of the legs; rules: see LegRule."""
+    """weights: of each leg, where it is searched, else 0; fusion: of the legs; smaller_is_better: of the scores of each
+    leg; rules: see LegRule.
+    """
 
     weights: tuple[float, ...]
     fusion: Fusion
     legs: tuple[Leg, ...]
-    smaller_is_better: bool
+    smaller_is_better: tuple[bool, ...]
 
     def rules(self, candidates: int) -> tuple[LegRule, ...]:
         """Return the rule of each leg, of which each was asked for so many candidates."""
@@ -45,10 +48,10 @@ class LegsPlan:
             LegRule(
                 name=leg.name,
                 weight=weight,
-                smaller_is_better=isinstance(leg, DenseLeg) and self.smaller_is_better,
+                smaller_is_better=smaller_is_better,
                 padded_to=candidates if isinstance(leg, TextLeg) and weight else 0,
             )
-            for leg, weight in zip(self.legs, self.weights, strict=True)
+            for leg, weight, smaller_is_better in zip(self.legs, self.weights, self.smaller_is_better, strict=True)
         )
 
     @property
@@ -59,7 +62,7 @@ class LegsPlan:
     @property
     def ascending(self) -> bool:
         """Return whether a smaller score of a hit is better: those of a single leg of distances."""
-        return len(self.legs) == 1 and isinstance(self.legs[0], DenseLeg) and self.smaller_is_better
+        return self.smaller_is_better == (True,)
 
     @property
     def lone_vectors(self) -> DenseLeg | None:
@@ -76,8 +79,25 @@ def legs_plan(question: FusedSearch, spec: CollectionSpec) -> LegsPlan:
         weights=tuple(weight_of(leg, spec) for leg in question.legs),
         fusion=question.fusion or defaults.fusion,
         legs=question.legs,
-        smaller_is_better=spec.metric.smaller_is_better,
+        smaller_is_better=tuple(isinstance(leg, DenseLeg) and spec.vector_of(leg.vector).metric.smaller_is_better for leg in question.legs),
     )
+
+
+def compared_leg(question: FusedSearch, spec: CollectionSpec) -> DenseLeg | None:
+    """Return the leg whose vector diversity compares: the first one by a vector that is searched, else the first one by
+    a vector; None if there is none.
+    """
+    dense = [leg for leg in question.legs if isinstance(leg, DenseLeg)]
+    return next((leg for leg in dense if weight_of(leg, spec)), dense[0] if dense else None)
+
+
+def compared_part(question: FusedSearch, spec: CollectionSpec) -> slice:
+    """Return where the vector that diversity compares lies in the rows that are stored: all of it without names."""
+    leg = compared_leg(question, spec)
+    if not spec.vectors or leg is None:
+        return slice(None)
+    parts = slices([each.dim for each in spec.vectors])
+    return parts[spec.vectors.index(spec.vector_of(leg.vector))]
 
 
 def weight_of(leg: Leg, spec: CollectionSpec) -> float:
@@ -100,6 +120,7 @@ def dense_search(question: FusedSearch, leg: DenseLeg, positions: Positions, can
         with_vectors=False,
         allow_partial=question.allow_partial,
         read=question.read,
+        vector=leg.vector,
     )
 
 

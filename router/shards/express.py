@@ -40,7 +40,7 @@ class _Known(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """How searches of one form go to the worker. metric: of their collection."""
+    """How searches of one form go to the worker. metric: of their vector."""
 
     known: _Known
     call: ShardsSearch
@@ -171,7 +171,8 @@ class Express:
         known = self._known(collection, search.read.consistency) if is_plain_form(search, collection.spec, self._limits) else None
         if known is None:
             return None
-        return _Form(known, search_call(search, collection, known.plan.shards), collection.spec.metric)
+        metric = collection.spec.vector_of(search.vector).metric
+        return _Form(known, search_call(search, collection, known.plan.shards), metric)
 
     def _newest(self) -> ClusterMap:
         """Return the newest map. What was made for another one is forgotten."""

@@ -17,6 +17,7 @@ from shoal.core.deadline import Deadline
 from shoal.core.errors import Unavailable
 from shoal.core.express import EncodedSearch, EncodedService, HitBytes
 from shoal.core.limits import Limits
+from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.requests import Search, SearchForm
 from shoal.core.shard_calls import ShardsSearch
@@ -34,12 +35,15 @@ _MOST_FORMS, _MOST_CALLERS = 1_024, 1_024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hop:
-    """How searches of one form go to their worker. callers: the search of each caller, with its join_key."""
+    """How searches of one form go to their worker. metric: of their vector; callers: the search of each caller, with
+    its join_key.
+    """
 
     collection: Collection
     plan: GroupPlan
     call: ShardsSearch
     encoded: EncodedSearch
+    metric: Metric
     callers: dict[str, tuple[ShardsSearch, Hashable | None]] = field(default_factory=dict)
 
     def of(self, caller: str) -> tuple[ShardsSearch, Hashable | None]:
@@ -76,7 +80,7 @@ class Hops:
             if len(self._forms) >= _MOST_FORMS:
                 self._forms.clear()
             found = self._forms[form] = self._made(seen, form.search)
-        return found if found is not None and are_plain(queries, found.collection.spec.metric) else None
+        return found if found is not None and are_plain(queries, found.metric) else None
 
     async def ask(self, hop: Hop, queries: Matrix, caller: str, deadline: Deadline) -> HitBytes | FailedFirst | None:
         """Return the hits, or how the first attempt ended; None if the search has to go the general way from the
@@ -91,7 +95,7 @@ class Hops:
         if not self._searches.goes_now(key, hop.collection.id, call):
             return None
         search = groups.first_answer(plan, hop.collection, call, hop.encoded, queries, deadline)
-        return await self._searches.beside(key, hop.collection.id, len(queries), search, _is_whole)
+        return await self._searches.beside(key, hop.collection.id, call, len(queries), search, _is_whole)
 
     def _made(self, seen: ClusterMap, search: Search) -> Hop | None:
         collection = seen.by_name.get(search.collection)
@@ -107,7 +111,7 @@ class Hops:
         if not isinstance(service, EncodedService):
             return None
         call = search_call(search, collection)
-        return Hop(collection, plan, call, service.encoded(call))
+        return Hop(collection, plan, call, service.encoded(call), collection.spec.vector_of(search.vector).metric)
 
 
 def _is_whole(found: HitBytes | FailedFirst) -> bool:

@@ -26,6 +26,9 @@ from shoal.router.shards.metrics import UNMETERED, ShardCallMeter
 
 T = TypeVar("T")
 
+_Vector = tuple[CollectionId, str]
+"""A collection, and the name of its vector that is compared."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Joining:
@@ -51,7 +54,7 @@ class JoinedSearches:
     def __init__(self, *, groups: GroupReads, clock: Clock, meter: ShardCallMeter = UNMETERED) -> None:
         self._groups, self._clock, self._meter = groups, clock, meter
         self._alike: dict[Hashable, _Alike] = {}
-        self._query_s: dict[CollectionId, float] = {}
+        self._query_s: dict[_Vector, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def search(self, collection: Collection, call: ShardsSearch, patience: RetryPatience) -> Covered[ShardsFound]:
@@ -79,25 +82,33 @@ class JoinedSearches:
         alike = self._alike.get(key)
         if alike is None or not alike.under_way:
             return True
-        return most_queries(call.groups[0].k, self._query_s.get(collection)) <= len(call.queries)
+        return most_queries(call.groups[0].k, self._query_s.get((collection, call.vector))) <= len(call.queries)
 
-    async def beside(self, key: Hashable, collection: CollectionId, queries: int, search: Awaitable[T], learns: Callable[[T], bool]) -> T:
+    async def beside(
+        self,
+        key: Hashable,
+        collection: CollectionId,
+        call: ShardsSearch,
+        queries: int,
+        search: Awaitable[T],
+        learns: Callable[[T], bool],
+    ) -> T:
         """Return the outcome of a search that goes now. Other searches may wait beside it meanwhile.
 
-        learns: returns whether the outcome tells how long a query takes.
+        call: the search, but for its queries; learns: returns whether the outcome tells how long a query takes.
         """
-        return await self._timed(key, self._alike.setdefault(key, _Alike()), collection, queries, search, learns)
+        return await self._timed(key, self._alike.setdefault(key, _Alike()), (collection, call.vector), queries, search, learns)
 
     async def keep(self, cluster: ClusterMap) -> None:
-        """Forget the times of collections that are gone."""
-        self._query_s = {collection: each for collection, each in self._query_s.items() if collection in cluster.collections}
+        """Forget the times of vectors whose collections are gone."""
+        self._query_s = {vector: each for vector, each in self._query_s.items() if vector[0] in cluster.collections}
 
     def _send(self, key: Hashable, alike: _Alike) -> None:
         """Send all that waits, in batches."""
         waiting, alike.waiting = [each for each in alike.waiting if not each.outcome.done()], []
         if not waiting:
             return
-        most = most_queries(waiting[0].call.groups[0].k, self._query_s.get(waiting[0].collection.id))
+        most = most_queries(waiting[0].call.groups[0].k, self._query_s.get((waiting[0].collection.id, waiting[0].call.vector)))
         for batch in batches([len(each.call.queries) for each in waiting], most):
             task = asyncio.get_running_loop().create_task(self._carry_out(key, alike, waiting[batch]))
             self._tasks.add(task)
@@ -126,10 +137,10 @@ class JoinedSearches:
     ) -> Covered[ShardsFound]:
         """Pass a call on, and learn how long a query takes."""
         search = self._groups.search(collection, call, patience)
-        return await self._timed(key, alike, collection.id, len(call.queries), search, lambda covered: not covered.missed)
+        return await self._timed(key, alike, (collection.id, call.vector), len(call.queries), search, lambda covered: not covered.missed)
 
     async def _timed(
-        self, key: Hashable, alike: _Alike, collection: CollectionId, queries: int, search: Awaitable[T], learns: Callable[[T], bool]
+        self, key: Hashable, alike: _Alike, vector: _Vector, queries: int, search: Awaitable[T], learns: Callable[[T], bool]
     ) -> T:
         began = self._clock()
         alike.under_way += 1
@@ -140,7 +151,7 @@ class JoinedSearches:
             if not alike.under_way and not alike.waiting and self._alike.get(key) is alike:
                 del self._alike[key]
         if learns(found):
-            self._query_s[collection] = query_s_after(self._query_s.get(collection), self._clock() - began, queries)
+            self._query_s[vector] = query_s_after(self._query_s.get(vector), self._clock() - began, queries)
         return found
 
 

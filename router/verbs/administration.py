@@ -201,7 +201,7 @@ class Administration:
         check_tune(request, collection.spec, self._limits)
 
         async def ask(service: ShardService, shard: ShardId, left_s: float) -> tuple[SegmentCurve, ...]:
-            return await service.tune(ShardTune(shard=shard, k=request.k, queries=request.queries), left_s)
+            return await service.tune(ShardTune(shard=shard, k=request.k, queries=request.queries, vector=request.vector), left_s)
 
         curves = await self._replicas.do(collection, ask, until_deadline)
         return tuple(itertools.chain.from_iterable(curves))
@@ -214,10 +214,11 @@ class Administration:
             check_recall(request.recall)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         collection = await self._finder.usable(request.name, until_deadline)
+        collection.spec.vector_of(request.vector)
         target = collection.spec.recall if request.recall is None else request.recall
 
         async def ask(service: ShardService, shard: ShardId, left_s: float) -> ShardRecall:
-            call = ShardMeasureRecall(shard=shard, k=request.k, sample=request.sample, recall=target)
+            call = ShardMeasureRecall(shard=shard, k=request.k, sample=request.sample, recall=target, vector=request.vector)
             return await service.measure_recall(call, left_s)
 
         tasks = [_task(shard, ask) for shard in shards_of(collection)]

@@ -30,9 +30,10 @@ from shoal.core.turns import Asker, Turn
 from shoal.router.logic.checks import check_answer_bytes, check_message_bytes
 from shoal.router.logic.fused_answer import QueryPage, Stored, hit_explain, hits_of, leg_explains, legs_of, marks_of, values_of
 from shoal.router.logic.fused_pages import Known, PageRules, QueryCandidates, Vector, entries_of, heads_of, page_of
+from shoal.router.logic.named_points import unpacked_hits
 from shoal.router.logic.read_plan import shard_name
 from shoal.router.logic.retry import RetryPatience
-from shoal.router.logic.rounds import boosted, deeper, legs_plan
+from shoal.router.logic.rounds import boosted, compared_part, deeper, legs_plan
 from shoal.router.verbs.fused_legs import FusedLegs, LegFound, Shares
 from shoal.router.verbs.points_by_id import PointsById, Take
 from shoal.router.verbs.reads import FEWER_HITS
@@ -70,6 +71,7 @@ class FusedRun:
     def __init__(self, parts: FusedParts, question: FusedSearch, collection: Collection, patience: RetryPatience) -> None:
         self._parts, self._question, self._collection, self._patience = parts, question, collection, patience
         self._plan = legs_plan(question, collection.spec)
+        self._compared = compared_part(question, collection.spec)
         grouped = question.group_by
         self._path = None if grouped is None else group_path(grouped.path, parts.limits)
         self._rules = PageRules(
@@ -110,8 +112,13 @@ class FusedRun:
         if not question.diversity:
             yield queries
             return
-        row_bytes = 4 * self._collection.spec.dim * question.candidates * len(self._plan.searched)
+        row_bytes = 4 * self._compared_dim * question.candidates * len(self._plan.searched)
         yield from _slices(queries, self._parts.limits.message_bytes // row_bytes)
+
+    @property
+    def _compared_dim(self) -> int:
+        """Return the dimension of the vectors that diversity compares."""
+        return len(range(*self._compared.indices(self._collection.spec.point_dim)))
 
     async def _pages(self, queries: list[QueryCandidates]) -> list[QueryPage]:
         """Return the pages of some queries."""
@@ -209,12 +216,17 @@ class FusedRun:
         self._gone.update(each for each in ids if each not in self._values)
 
     async def _read_vectors(self, queries: Sequence[QueryCandidates]) -> None:
-        """Read the vectors that diversity compares. Where a hit is gone, another one stands for its group."""
+        """Read the vectors that diversity compares. Where a hit is gone, another one stands for its group.
+
+        A point without the vector has zeros, which are like nothing.
+        """
         known: dict[PointId, Vector] = self._vectors
 
         async def take(points: StoredColumns) -> None:
             if points.vectors is not None:
-                known.update(zip(points.ids.tolist(), points.vectors, strict=True))
+                compared = points.vectors[:, self._compared]
+                # A copy of a part, because a view of it would keep the whole rows.
+                known.update(zip(points.ids.tolist(), compared.copy() if self._collection.spec.vectors else compared, strict=True))
 
         while ids := _each_once((each for query in queries for each in heads_of(query, self._rules, self._known)), known, self._gone):
             await self._read(ids, take, with_payload=False, with_vectors=True)
@@ -278,7 +290,7 @@ class FusedRun:
             return pages
 
         wanted = sum(self._rules.offset + query.k for query in queries)
-        floats = wanted * len(self._vectors) // max(1, len(queries)) * self._collection.spec.dim
+        floats = wanted * len(self._vectors) // max(1, len(queries)) * self._compared_dim
         return await self._aside(chosen, long=floats > MANY_FLOATS or wanted > MANY_HITS)
 
     async def _keep(self, points: StoredColumns) -> None:
@@ -304,13 +316,11 @@ class FusedRun:
             page.marks = each
 
     def _answer(self, pages: Sequence[QueryPage]) -> FusedFound:
-        question, names = self._question, [leg.name for leg in self._question.legs]
-        hits = hits_of(
-            pages, self._stored, self._collection.spec.dim, with_payload=question.with_payload, with_vectors=question.with_vectors
-        )
+        question, names, spec = self._question, [leg.name for leg in self._question.legs], self._collection.spec
+        hits = hits_of(pages, self._stored, spec.point_dim, with_payload=question.with_payload, with_vectors=question.with_vectors)
         check_answer_bytes(hits, self._parts.limits, FEWER_HITS)
         return FusedFound(
-            hits=hits,
+            hits=unpacked_hits(hits, spec),
             legs=legs_of(pages, names, self._wordless),
             highlights=marks_of(pages) if question.highlight else None,
             group_values=None if question.group_by is None else values_of(pages),

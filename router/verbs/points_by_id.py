@@ -55,7 +55,7 @@ class PointsById:
             return frozenset()
         question = Get(collection=collection.spec.name, ids=ids, with_payload=with_payload, with_vectors=with_vectors, read=read)
         parts = parts_of(ids, self._view.current.shards_of(collection.id), collection.spec.name)
-        count = page_points(len(ids), collection.spec.dim, with_vectors, self._limits.message_bytes)
+        count = page_points(len(ids), collection.spec.point_dim, with_vectors, self._limits.message_bytes)
         size = min(count, MOST_AT_ONCE) if with_payload else count
         waiting = [deque(_pieces(call, size)) for call in get_calls(question, collection, parts)]
         missing: set[int] = set()

@@ -32,6 +32,7 @@ from shoal.router.logic.checks import (
     check_search,
 )
 from shoal.router.logic.gather import gather_hits, gather_page, gather_part, gather_points, page_points, smaller_page
+from shoal.router.logic.named_points import unpacked_hits, unpacked_points
 from shoal.router.logic.outcomes import Covered, Outcome, parts_of_all, parts_of_some, values_of_all
 from shoal.router.logic.read_plan import count_calls, get_calls, scroll_calls, search_call, shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
@@ -133,7 +134,7 @@ class Reads:
         if hits is None:
             return await self._search_each(question, collection, patience)
         check_answer_bytes(hits, self._limits, FEWER_HITS)
-        return Found(hits=hits)
+        return Found(hits=unpacked_hits(hits, collection.spec))
 
     async def _search_each(self, question: Search, collection: Collection, patience: RetryPatience) -> Found:
         """Search shard by shard, and merge the answers."""
@@ -143,12 +144,13 @@ class Reads:
     async def _gathered(self, question: Search, collection: Collection, covered: Covered[ShardsFound], patience: RetryPatience) -> Found:
         """Merge the answers of the shards."""
         parts, missing = parts_of_some(covered) if question.allow_partial else (parts_of_all(covered), ())
+        metric = collection.spec.vector_of(question.vector).metric
 
         def gathered(turn: Turn) -> HitColumns:
-            hits = gather_hits([part.hits for part in parts], k_of_queries(question.groups, len(question.queries)), collection.spec.metric)
+            hits = gather_hits([part.hits for part in parts], k_of_queries(question.groups, len(question.queries)), metric)
             turn.pause()
             check_answer_bytes(hits, self._limits, FEWER_HITS)
-            return hits
+            return unpacked_hits(hits, collection.spec)
 
         many = sum(len(part.hits) for part in parts) > MANY_HITS
         return Found(
@@ -166,16 +168,18 @@ class Reads:
 
     async def _get(self, question: Get, collection: Collection, patience: RetryPatience) -> Got:
         check_get(question, self._limits)
+        spec = collection.spec
         if not question.in_parts:
             points = gather_points(question.ids, await self._found(question, collection, patience))
             check_answer_bytes(points, self._limits, FEWER_POINTS)
-            return Got(points=points, answered=len(question.ids))
+            return Got(points=unpacked_points(points, spec), answered=len(question.ids))
         with_vectors, message_bytes = question.with_vectors, self._limits.message_bytes
-        count = page_points(len(question.ids), collection.spec.dim, with_vectors, message_bytes)
+        count = page_points(len(question.ids), spec.point_dim, with_vectors, message_bytes)
         while True:
             first = dataclasses.replace(question, ids=question.ids[:count])
             try:
-                return gather_part(first.ids, await self._found(first, collection, patience), message_bytes)
+                got = gather_part(first.ids, await self._found(first, collection, patience), message_bytes, len(spec.vectors))
+                return dataclasses.replace(got, points=unpacked_points(got.points, spec))
             except ResourceExhausted as error:
                 count = _smaller(count, error)
 
@@ -213,7 +217,7 @@ class Reads:
     async def _scroll(self, question: Scroll, collection: Collection, patience: RetryPatience) -> Page:
         await self._checked(lambda _: check_scroll(question, self._limits), [question.filter], question.read, patience)
         wanted = question.limit or min(SCROLL_POINTS, self._limits.scroll_points)
-        limit = page_points(wanted, collection.spec.dim, question.with_vectors, self._limits.message_bytes)
+        limit = page_points(wanted, collection.spec.point_dim, question.with_vectors, self._limits.message_bytes)
         while True:
             try:
                 return await self._page(question, collection, limit, patience)
@@ -223,8 +227,8 @@ class Reads:
     async def _page(self, question: Scroll, collection: Collection, limit: int, patience: RetryPatience) -> Page:
         calls, kind = scroll_calls(question, shards_of(collection), limit), _kind("scroll", question.read)
         outcomes = await self._ask(collection, calls, lambda service, call, left_s: service.scroll(call, left_s), kind, patience)
-        page = gather_page(values_of_all(outcomes), limit, self._limits.message_bytes)
-        return dataclasses.replace(page, collection_id=collection.id)
+        page = gather_page(values_of_all(outcomes), limit, self._limits.message_bytes, len(collection.spec.vectors))
+        return dataclasses.replace(page, points=unpacked_points(page.points, collection.spec), collection_id=collection.id)
 
     async def _checked(
         self, check: Callable[[Turn], None], filters: Sequence[Filter | None], read: ReadAs, patience: RetryPatience

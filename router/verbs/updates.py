@@ -24,6 +24,7 @@ from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import check_update
+from shoal.router.logic.named_points import packed_change
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, after_earlier
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
@@ -78,10 +79,11 @@ class Updates:
                 until_deadline.deadline,
                 long=are_long([order.filter]),
             )
+            stored = dataclasses.replace(order, change=packed_change(order.change, order.ids, collection.spec))
             if order.ids is not None:
-                return await self._by_ids(collection, order, order.ids, request_id, until_deadline)
+                return await self._by_ids(collection, stored, order.ids, request_id, until_deadline)
             assert order.filter is not None, "the check wants ids or a filter"
-            return await self._by_filter(collection, order, order.filter, request_id.client, until_deadline)
+            return await self._by_filter(collection, stored, order.filter, request_id.client, until_deadline)
 
         return await self._finder.with_usable(order.collection, until_deadline, write)
 

@@ -21,6 +21,7 @@ from shoal.core.turns import Asker
 from shoal.router.cluster.finder import Finder
 from shoal.router.cluster.view import ClusterView
 from shoal.router.logic.checks import check_delete, check_delete_matching, check_upsert
+from shoal.router.logic.named_points import packed_points
 from shoal.router.logic.outcomes import Missed, Outcome, after_earlier, values_of_write
 from shoal.router.logic.read_plan import shards_of
 from shoal.router.logic.retry import RetryPatience, patience_of
@@ -48,10 +49,11 @@ class Writes:
 
         async def write(collection: Collection) -> Written:
             check_upsert(order.points, collection.spec, self._limits)
+            points = packed_points(order.points, collection.spec)
 
             def shard_write(part: ShardPart) -> ShardWrite:
                 shard = ShardId(collection.id, part.number)
-                return ShardUpsert(shard=shard, request_id=request_id, points=part.of_points(order.points))
+                return ShardUpsert(shard=shard, request_id=request_id, points=part.of_points(points))
 
             return await self._write(collection, order.points.ids, shard_write, until_deadline)
 

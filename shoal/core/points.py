@@ -159,27 +159,36 @@ def check_unique(ids: IdArray) -> None:
         seen.add(value)
 
 
-def check_finite(vectors: Matrix, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument that names the first vector that holds NaN or infinity (float32 overflow included)."""
+def check_finite(vectors: Matrix, *, field: str = "vectors", positions: npt.NDArray[np.intp] | None = None) -> None:
+    """Raise InvalidArgument that names the first vector that holds NaN or infinity (float32 overflow included).
+
+    positions: by which vectors are named, None for those in the matrix.
+    """
     finite = np.isfinite(vectors)
     if finite.all():
         return
-    index = int(np.argmin(finite.all(axis=1)))
+    index = _named_position(int(np.argmin(finite.all(axis=1))), positions)
     raise InvalidArgument(f"{field}[{index}] holds NaN or infinity in float32", ErrorDetails(field=field, index=index))
 
 
-def check_dim(vectors: Matrix, dim: int, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument if vectors are not (n, dim)."""
+def check_dim(vectors: Matrix, dim: int, *, field: str = "vectors", owner: str = "the collection") -> None:
+    """Raise InvalidArgument if vectors are not (n, dim). owner: of the dimension."""
     if vectors.shape[1] != dim:
-        raise InvalidArgument(f"{field} have dimension {vectors.shape[1]}, the collection has {dim}", ErrorDetails(field=field, index=0))
+        raise InvalidArgument(f"{field} have dimension {vectors.shape[1]}, {owner} has {dim}", ErrorDetails(field=field, index=0))
 
 
-def check_nonzero(vectors: Matrix, *, field: str = "vectors") -> None:
-    """Raise InvalidArgument that names the first zero vector, which has no direction (for cosine)."""
+def check_nonzero(vectors: Matrix, *, field: str = "vectors", positions: npt.NDArray[np.intp] | None = None) -> None:
+    """Raise InvalidArgument that names the first zero vector, which has no direction (for cosine). positions: as in
+    check_finite.
+    """
     nonzero = vectors.any(axis=1)
     if not nonzero.all():
-        index = int(np.argmin(nonzero))
+        index = _named_position(int(np.argmin(nonzero)), positions)
         raise InvalidArgument(f"{field}[{index}] is zero: it has no direction under cosine", ErrorDetails(field=field, index=index))
+
+
+def _named_position(index: int, positions: npt.NDArray[np.intp] | None) -> int:
+    return index if positions is None else int(positions[index])
 
 
 def _checked_id(value: Any, index: int, limits: Limits) -> PointId:

@@ -87,8 +87,10 @@ def _from_vector(vector: NamedVector) -> dict[str, Any]:
 
 
 def _to_vector(raw: dict[str, Any]) -> NamedVector:
-    index = index_from_input(raw["index"], dim=raw["dim"])
-    return NamedVector(name=raw["name"], dim=raw["dim"], metric=Metric(raw["metric"]), index=index)
+    name, dim = raw["name"], raw["dim"]
+    if not (type(name) is str and name and type(dim) is int and dim > 0):
+        raise ValueError(f"vector {name!r} of {dim!r} dimensions")
+    return NamedVector(name=name, dim=dim, metric=Metric(raw["metric"]), index=index_from_input(raw["index"], dim=dim))
 
 
 def _recall(raw: dict[str, Any]) -> float:

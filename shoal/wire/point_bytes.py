@@ -104,9 +104,12 @@ def _matrix_pieces(tag: bytes, vectors: Matrix) -> list[bytes | memoryview]:
 def _named_pieces(name: str, column: VectorColumn) -> list[bytes | memoryview]:
     """Return the pieces of one of the fields `named`."""
     positions = None if column.positions is None else column.positions.tolist()
-    rest = common_pb2.NamedVectors(name=name, positions=positions).SerializeToString()
-    pieces = _matrix_pieces(_NAMED_VECTORS, column.vectors)
-    return [_NAMED, varint(len(rest) + sum(map(len, pieces))), rest, *pieces]
+    pieces = [
+        common_pb2.NamedVectors(name=name).SerializeToString(),
+        *_matrix_pieces(_NAMED_VECTORS, column.vectors),
+        common_pb2.NamedVectors(positions=positions).SerializeToString(),
+    ]
+    return [_NAMED, varint(sum(map(len, pieces))), *pieces]
 
 
 def varint(number: int) -> bytes:

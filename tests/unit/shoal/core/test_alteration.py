@@ -6,6 +6,8 @@ from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
 from shoal.core.fusion_choice import SearchDefaults
+from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.text_fields import text_fields_from_input
 
 SPEC = CollectionSpec(name="n", dim=8, index="hnsw", recall=0.9)
@@ -104,5 +106,33 @@ def test_text_fields_are_given_whole_and_boosts_of_dropped_ones_go_with_them() -
 def test_text_fields_and_defaults_that_cannot_be_are_refused_by_name(alteration: Alteration, field: str, named: str) -> None:
     spec = altered_spec(SPEC, Alteration(text=TEXT))
     with pytest.raises(InvalidArgument, match=named) as caught:
+        altered_spec(spec, alteration)
+    assert caught.value.details.field == field
+
+
+IMAGE, WORDS = NamedVector(name="image", dim=512), NamedVector(name="text", dim=4, metric=Metric.COSINE, index="flat")
+NAMED = CollectionSpec(name="n", dim=0, vectors=(IMAGE, WORDS))
+
+
+def test_indexes_of_named_vectors_are_changed_by_name() -> None:
+    after = altered_spec(NAMED, Alteration(indexes={"image": "hnsw8"}))
+    assert after.vectors == (NamedVector(name="image", dim=512, index="HNSW8,Flat"), WORDS)
+    assert (after.index, after.dim) == ("auto", 0)
+    assert altered_spec(NAMED, Alteration(recall=0.5)).vectors == NAMED.vectors
+
+
+@pytest.mark.parametrize(
+    ("spec", "alteration", "field", "told"),
+    [
+        (NAMED, Alteration(index="hnsw"), "index", "give an index by name: image, text"),
+        (NAMED, Alteration(indexes={"img": "hnsw"}), "vector", "no vector 'img', it has image, text"),
+        (NAMED, Alteration(indexes={"": "hnsw"}), "vector", "give the name of one: image, text"),
+        (NAMED, Alteration(indexes={"text": "PQ3"}), "index", "PQ3"),
+        (SPEC, Alteration(indexes={"image": "hnsw"}), "indexes", "one vector without a name"),
+        (NAMED, Alteration(indexes={"image": "flat"}, index="flat"), "index", "by name"),
+    ],
+)
+def test_an_index_belongs_to_a_vector_that_there_is(spec: CollectionSpec, alteration: Alteration, field: str, told: str) -> None:
+    with pytest.raises(InvalidArgument, match=told) as caught:
         altered_spec(spec, alteration)
     assert caught.value.details.field == field

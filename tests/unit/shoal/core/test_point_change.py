@@ -11,6 +11,7 @@ from shoal.core.errors import InvalidArgument
 from shoal.core.filter import Exists, Filter, HasId, In, Not
 from shoal.core.filter_truth import matches
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.named_vectors import VectorColumn
 from shoal.core.payload import payload_from_json
 from shoal.core.point_change import (
     CHANGED_PAYLOADS,
@@ -20,6 +21,8 @@ from shoal.core.point_change import (
     PointUpdate,
     ReplacePayload,
     SetPayload,
+    UpdateNamed,
+    UpdatePacked,
     UpdateVectors,
     changed_payload,
     changed_points,
@@ -133,6 +136,18 @@ def test_vectors_go_to_their_ids_and_payloads_stay_as_they_are():
     assert got.payloads == (b'{"a":2}', None, b'{ "a": 1 }')
 
 
+def test_vectors_of_other_names_stay():
+    stored_rows = np.array([[1, 5, 0], [3, 6, 7], [0, 0, 0]], dtype=np.float32)
+    given = np.array([[2, 0, 1], [1, 2, 0], [3, 3, 4], [0, 0, 0]], dtype=np.float32)
+    found = StoredColumns(ids=id_array([100, "seven", 7]), vectors=stored_rows, payloads=(b"{}", None, b'{"a":1}'))
+    got = changed_points(found, PointUpdate(ids=id_array([100, "seven", 7, 8]), change=UpdatePacked(given, (1, 1))))
+    assert got.ids.tolist() == [100, "seven", 7]
+    assert got.vectors.tolist() == [[3, 5, 1], [3, 2, 7], [3, 3, 4]]
+    assert got.payloads == (b"{}", None, b'{"a":1}')
+    some = PointUpdate(ids=id_array([7, "seven"]), change=UpdatePacked(given[:2], (1, 1)), filter=Exists(("a",)))
+    assert changed_points(found, some).vectors.tolist() == [[2, 0, 1]]
+
+
 def test_a_point_whose_payload_would_not_be_legal_stays_as_it_is():
     got = changed_points(stored([b"{}", TOO_LONG, None]), PointUpdate(ids=id_array([7, "seven", 100]), change=SetPayload(b'{"a":1}')))
     assert (got.ids.tolist(), got.payloads) == ([7, 100], (b'{"a":1}', b'{"a":1}'))
@@ -154,6 +169,11 @@ def test_a_payload_that_is_no_json_counts_as_none_in_a_filter():
         (DeletePayload((("a",), ())), "paths[1] has 0 keys, 1-128 are allowed"),
         (DeletePayload((("a",) * 129,)), "paths[0] has 129 keys"),
         (UpdateVectors(np.array([[1, 2], [np.nan, 0]], dtype=np.float32)), "vectors[1] holds NaN or infinity"),
+        (UpdateNamed({"image": VectorColumn(vectors=np.array([[1, np.inf]], dtype=np.float32))}), "image[0] holds NaN or infinity"),
+        (UpdatePacked(np.array([[1, np.nan]], dtype=np.float32), (1,)), "vectors[0] holds NaN or infinity"),
+        (UpdatePacked(np.array([[2, 0]], dtype=np.float32), (1,)), "number 0 of a packed row must be a whole number below 2"),
+        (UpdatePacked(np.array([[1, 0]], dtype=np.float32), (1, 1)), "not those of 2 vectors of 2 dimensions"),
+        (UpdatePacked(np.array([[1, 0]], dtype=np.float32), ()), "not those of 0 vectors"),
     ],
 )
 def test_a_change_that_cannot_be_made_is_refused(change: PointChange, said: str):
@@ -176,6 +196,20 @@ def test_an_update_whose_parts_do_not_fit_is_refused(ids, rows, dim, said):
     with pytest.raises(InvalidArgument) as caught:
         check_update(update, 2, DEFAULT_LIMITS)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (UpdatePacked(np.zeros((2, 3), dtype=np.float32), (2,)), "vectors have dimension 3, the collection has 4"),
+        (UpdatePacked(np.zeros((1, 4), dtype=np.float32), (2, 1)), "1 vectors are given for 2 ids"),
+        (UpdatePacked(np.zeros((2, 4), dtype=np.float32), (2, 2)), "not those of 2 vectors of 4 dimensions"),
+        (UpdateNamed({"a": VectorColumn(vectors=np.zeros((2, 4), dtype=np.float32))}), "must be packed before it is written"),
+    ],
+)
+def test_an_update_of_named_vectors_that_no_replica_could_apply_is_refused(change: PointChange, said: str):
+    with pytest.raises(InvalidArgument, match=said):
+        check_update(PointUpdate(ids=id_array([1, 2]), change=change), 4, DEFAULT_LIMITS)
 
 
 def test_the_bounds_of_new_payloads_are_those_that_the_log_was_written_with():

@@ -16,6 +16,7 @@ from shoal.core.fusion_choice import SearchDefaults, search_defaults_from_input
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.shard_config import ShardConfig, ShardState
 from shoal.core.slots import SlotRange
 from shoal.core.text_fields import text_fields_from_input
@@ -117,6 +118,18 @@ def test_text_fields_and_defaults_come_back_and_entries_from_before_have_none():
     assert (older.spec.text, older.spec.defaults) == ((), SearchDefaults())
 
 
+def test_named_vectors_come_back_in_their_order_and_a_text_without_them_is_as_before():
+    vectors = (NamedVector(name="text", dim=4, metric=Metric.COSINE), NamedVector(name="image", dim=512, index="hnsw"))
+    named = _collection(CollectionSpec(name="x", dim=0, vectors=vectors), CollectionState.ACTIVE)
+    assert decode_collection("k", encode_collection(named), 9).spec == named.spec
+    lone = _collection(CollectionSpec(name="x", dim=2), CollectionState.ACTIVE)
+    assert encode_collection(lone).decode() == (
+        '{"defaults": {"boosts": {}, "c": 60.0, "dense_weight": 1.0, "fusion": "zscore", "text_weight": 1.0}, "dim": 2,'
+        ' "id": "c", "index": "auto", "metric": "l2", "min_isr": 0, "name": "x", "recall": 0.95, "replicas": 1, "reques'
+        't_id": "r", "shards": 1, "state": "active", "text": {}}'
+    )
+
+
 @pytest.mark.parametrize("port", ["7", -1, 65_536, None, True])
 def test_a_port_that_is_none_is_named_and_not_guessed(port):
     text = {"id": "w", "address": "a:1", "incarnation": "i", "pid": 1, "node": "n", "zone": "", "http_port": port}
@@ -135,6 +148,12 @@ def test_a_port_that_is_none_is_named_and_not_guessed(port):
         {"text": {"body": "magic"}},
         {"text": 3},
         {"defaults": {"fusion": "magic"}},
+        {"vectors": {"image": 3}},
+        {"vectors": [{"name": "image", "dim": 3, "metric": "l2"}]},
+        {"vectors": [{"name": "image", "dim": 0, "metric": "l2", "index": "auto"}]},
+        {"vectors": [{"name": "", "dim": 3, "metric": "l2", "index": "auto"}]},
+        {"vectors": [{"name": "image", "dim": 3, "metric": "l1", "index": "auto"}]},
+        {"vectors": [{"name": "image", "dim": 3, "metric": "l2", "index": "magic"}]},
         {"defaults": {"boosts": {"body": 2}}},
     ],
 )

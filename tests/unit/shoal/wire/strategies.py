@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from shoal.core.errors import ErrorDetails
 from shoal.core.ids import CollectionId, Seq, ShardId
-from shoal.core.point_change import DeletePayload, PointChange, ReplacePayload, SetPayload, UpdateVectors
+from shoal.core.named_vectors import VectorColumn
+from shoal.core.point_change import DeletePayload, PointChange, ReplacePayload, SetPayload, UpdateNamed, UpdatePacked, UpdateVectors
 from shoal.core.points import PointColumns, StoredColumns, id_array
 from shoal.core.requests import ReadAs, ShardToken
 from shoal.core.shard_calls import Consistency, ReadTerms
@@ -47,6 +49,27 @@ def payload_columns(rows: int) -> st.SearchStrategy[tuple[bytes | None, ...] | N
 
 
 @st.composite
+def vector_columns(draw: st.DrawFn, count: int) -> VectorColumn:
+    """Draw the vectors of one name of `count` points, as a message gives them back."""
+    have = sorted(draw(st.sets(st.integers(0, count - 1)))) if count else []
+    whole = bool(have) and (len(have) == count or draw(st.booleans()))
+    positions = None if whole else np.array(have, dtype=np.intp)
+    return VectorColumn(vectors=draw(matrices(count if whole else len(have))), positions=positions)
+
+
+def vectors_by_name(count: int) -> st.SearchStrategy[Mapping[str, VectorColumn]]:
+    return st.dictionaries(st.text(max_size=6), vector_columns(count), max_size=3)
+
+
+@st.composite
+def named_points(draw: st.DrawFn) -> PointColumns:
+    ids = draw(id_lists)
+    vectors = np.empty((len(ids), 0), dtype=np.float32)
+    payload = draw(payload_columns(len(ids)))
+    return PointColumns(ids=id_array(ids), vectors=vectors, payloads=payload, named=draw(vectors_by_name(len(ids))))
+
+
+@st.composite
 def point_columns(draw: st.DrawFn) -> PointColumns:
     ids = draw(id_lists)
     return PointColumns(ids=id_array(ids), vectors=draw(matrices(len(ids))), payloads=draw(payload_columns(len(ids))))
@@ -56,19 +79,23 @@ def point_columns(draw: st.DrawFn) -> PointColumns:
 def stored_columns(draw: st.DrawFn) -> StoredColumns:
     ids = draw(id_lists)
     vectors = draw(st.one_of(st.none(), matrices(len(ids))))
-    return StoredColumns(ids=id_array(ids), vectors=vectors, payloads=draw(payload_columns(len(ids))))
+    named = draw(vectors_by_name(len(ids))) if vectors is None else {}
+    return StoredColumns(ids=id_array(ids), vectors=vectors, payloads=draw(payload_columns(len(ids))), named=named or None)
 
 
 @st.composite
 def hit_columns(draw: st.DrawFn) -> HitColumns:
     ids = draw(id_lists)
     cut = draw(st.integers(0, len(ids)))
+    vectors = draw(st.one_of(st.none(), matrices(len(ids))))
+    named = draw(vectors_by_name(len(ids))) if vectors is None else {}
     return HitColumns(
         counts=np.array([cut, len(ids) - cut], dtype=np.int64),
         ids=id_array(ids),
         scores=draw(hnp.arrays(np.float32, len(ids), elements=floats)),
         payloads=draw(payload_columns(len(ids))),
-        vectors=draw(st.one_of(st.none(), matrices(len(ids)))),
+        vectors=vectors,
+        named=named or None,
     )
 
 
@@ -78,6 +105,8 @@ changes: st.SearchStrategy[PointChange] = (
     | st.text(max_size=10).map(str.encode).map(ReplacePayload)
     | _paths.map(DeletePayload)
     | st.integers(0, 4).flatmap(matrices).map(UpdateVectors)
+    | st.integers(0, 4).flatmap(vectors_by_name).map(UpdateNamed)
+    | st.builds(UpdatePacked, st.integers(0, 4).flatmap(matrices), st.lists(st.integers(1, 2**32 - 1), max_size=3).map(tuple))
 )
 
 
@@ -85,6 +114,10 @@ def same_change(got: PointChange, wanted: PointChange) -> bool:
     """Tell whether two changes are equal, their vectors bit for bit."""
     if isinstance(got, UpdateVectors) and isinstance(wanted, UpdateVectors):
         return same_matrix(got.vectors, wanted.vectors)
+    if isinstance(got, UpdateNamed) and isinstance(wanted, UpdateNamed):
+        return same_named(got.vectors, wanted.vectors)
+    if isinstance(got, UpdatePacked) and isinstance(wanted, UpdatePacked):
+        return got.dims == wanted.dims and same_matrix(got.rows, wanted.rows)
     return got == wanted
 
 
@@ -103,6 +136,17 @@ def same_matrix(got: np.ndarray | None, wanted: np.ndarray | None) -> bool:
     if got is None or wanted is None:
         return got is wanted
     return got.dtype == np.float32 and got.shape == wanted.shape and got.tobytes() == np.ascontiguousarray(wanted).tobytes()
+
+
+def same_named(got: Mapping[str, VectorColumn] | None, wanted: Mapping[str, VectorColumn] | None) -> bool:
+    """Tell whether vectors by name are equal bit for bit and of the same points, or both None."""
+    if got is None or wanted is None:
+        return got is wanted
+    return list(got) == list(wanted) and all(
+        same_matrix(mine.vectors, other.vectors)
+        and (None if mine.positions is None else mine.positions.tolist()) == (None if other.positions is None else other.positions.tolist())
+        for mine, other in zip(got.values(), wanted.values(), strict=True)
+    )
 
 
 def same_payloads(got: tuple[bytes | None, ...] | None, wanted: tuple[bytes | None, ...] | None) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from shoal.core.errors import Internal, InvalidArgument
 from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.requests import AlterCollection, CreateCollection, DescribeCollection, DropCollection, ListCollections, OptimizeCollection
 from shoal.core.text_fields import AnalyzerKind, AnalyzerOptions, TextField
@@ -61,7 +63,20 @@ parts = {
     "replicas": st.integers(3, 7),
 }
 names = st.from_regex(r"[a-zA-Z0-9_-]{1,8}", fullmatch=True)
-specs = st.builds(
+named_vectors = st.lists(
+    st.builds(NamedVector, name=names, dim=st.integers(1, 1_000), metric=st.sampled_from(Metric), index=st.sampled_from(["auto", "flat"])),
+    unique_by=lambda each: each.name,
+    min_size=1,
+    max_size=3,
+).map(tuple)
+
+
+def either(drawn: Any, vectors: tuple[NamedVector, ...]) -> Any:
+    """Return a specification or a creation with named vectors, or as it is without them."""
+    return dataclasses.replace(drawn, dim=0, vectors=vectors) if vectors else drawn
+
+
+one_vector_specs = st.builds(
     lambda searching, **given: CollectionSpec(text=searching[0], defaults=searching[1], **given),
     searching=searching,
     name=names,
@@ -69,7 +84,8 @@ specs = st.builds(
     min_isr_set=st.integers(0, 3),
     **parts,
 )
-creations = st.builds(
+specs = st.builds(either, one_vector_specs, st.just(()) | named_vectors)
+one_vector_creations = st.builds(
     lambda searching, **given: CreateCollection(text=searching[0], defaults=searching[1], **given),
     searching=searching,
     name=names,
@@ -78,6 +94,7 @@ creations = st.builds(
     request_id=texts,
     **parts,
 )
+creations = st.builds(either, one_vector_creations, st.just(()) | named_vectors)
 summaries = st.builds(CollectionSummary, id=texts, spec=specs, state=texts)
 infos = st.builds(
     CollectionInfo,
@@ -95,7 +112,7 @@ def test_a_creation_comes_back(request: CreateCollection) -> None:
     got = wire.create_from_message(over_the_wire(wire.create_to_message(request)))
     assert got == request
     spec = got.spec(DEFAULT_LIMITS)
-    assert (spec.dim, spec.text, spec.defaults) == (request.dim, request.text, request.defaults)
+    assert (spec.dim, spec.text, spec.defaults, spec.vectors) == (request.dim, request.text, request.defaults, request.vectors)
 
 
 @settings(deadline=None)
@@ -109,6 +126,7 @@ def test_a_creation_comes_back(request: CreateCollection) -> None:
         min_isr=st.none() | st.integers(0, 9),
         text=st.none() | text_fields,
         defaults=st.none() | defaults_of_searches,
+        indexes=st.none() | st.dictionaries(texts, texts, min_size=1, max_size=3),
     )
 )
 def test_an_alteration_comes_back_with_what_it_leaves_out(request: AlterCollection) -> None:
@@ -138,6 +156,19 @@ def test_what_is_not_given_takes_its_default() -> None:
     asked = wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=collections_pb2.CollectionSpec(name="a", dim=3)))
     assert asked == CreateCollection(name="a", dim=3)
     assert asked.spec(DEFAULT_LIMITS) == CollectionSpec(name="a", dim=3)
+
+
+def test_a_named_vector_has_what_the_specification_says_of_all() -> None:
+    vectors = [collections_pb2.NamedVector(name="a", dim=3), collections_pb2.NamedVector(name="b", dim=2, metric="l2", index="flat")]
+    spec = collections_pb2.CollectionSpec(name="c", metric="ip", index="hnsw", vectors=vectors)
+    asked = wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=spec))
+    assert asked.spec(DEFAULT_LIMITS).vectors == (
+        NamedVector(name="a", dim=3, metric=Metric.IP, index="hnsw"),
+        NamedVector(name="b", dim=2, metric=Metric.L2, index="flat"),
+    )
+    vectors[0].metric = "hamming"
+    with pytest.raises(InvalidArgument, match="metric of vector 'a' is 'hamming'"):
+        wire.create_from_message(collections_pb2.CreateCollectionRequest(spec=collections_pb2.CollectionSpec(name="c", vectors=vectors)))
 
 
 @pytest.mark.parametrize("recall", [-0.1, 1.01, float("nan")])

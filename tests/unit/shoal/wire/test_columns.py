@@ -31,6 +31,7 @@ from tests.unit.shoal.wire.strategies import (
     point_ids,
     same_ids,
     same_matrix,
+    same_named,
     same_payloads,
     stored_columns,
 )
@@ -80,6 +81,7 @@ def test_points_come_back(points: PointColumns) -> None:
 @given(stored_columns())
 def test_stored_points_come_back(points: StoredColumns) -> None:
     got = stored_from_message(over_the_wire(points_to_message(points)))
+    assert same_named(got.named, points.named)
     assert same_ids(got.ids, points.ids)
     assert same_matrix(got.vectors, points.vectors)
     assert same_payloads(got.payloads, points.payloads)
@@ -96,6 +98,46 @@ def test_hits_come_back(hits: HitColumns) -> None:
     assert (got.scores.dtype, got.scores.tobytes()) == (np.float32, hits.scores.tobytes())
     assert same_payloads(got.payloads, hits.payloads)
     assert same_matrix(got.vectors, hits.vectors)
+    assert same_named(got.named, hits.named)
+
+
+def of_named(*positions: int, numbers: int = 1, **more: Any) -> common_pb2.PointBatch:
+    vectors = common_pb2.Vectors(dim=1, values=[1.0] * numbers)
+    column = common_pb2.NamedVectors(name="image", vectors=vectors, positions=positions)
+    return common_pb2.PointBatch(ids=common_pb2.PointIds(integers=[5, 6]), named=[column], **more)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (of_named(2), "positions of vector 'image' must be ascending, from 0 to 1"),
+        (of_named(1, 0, numbers=2), "positions of vector 'image' must be ascending"),
+        (of_named(1, 1, numbers=2), "positions of vector 'image' must be ascending"),
+        (of_named(0, numbers=2), "1 positions are given for 2 vectors"),
+        (of_named(numbers=1), "1 are given for 2 points, without positions"),
+        (of_named(0, vectors=common_pb2.Vectors(dim=1, values=[1, 2])), "give vectors or named, not both"),
+    ],
+)
+def test_named_vectors_that_do_not_fit_to_their_points_are_refused(message: common_pb2.PointBatch, text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        points_from_message(message)
+
+
+def test_a_name_is_given_once() -> None:
+    message = of_named(0)
+    message.named.append(message.named[0])
+    for read in (points_from_message, stored_from_message):
+        with pytest.raises(InvalidArgument, match="'image' is given twice"):
+            read(message)
+
+
+def test_without_positions_there_is_a_vector_for_each_point_or_none_at_all() -> None:
+    each, none = points_from_message(of_named(numbers=2)).named, points_from_message(of_named(numbers=0)).named
+    assert each is not None
+    assert none is not None
+    assert (each["image"].positions, each["image"].vectors.tolist()) == (None, [[1.0], [1.0]])
+    assert none["image"].positions is not None
+    assert (none["image"].positions.tolist(), none["image"].vectors.shape) == ([], (0, 1))
 
 
 def test_vectors_travel_as_little_endian_rows_whatever_their_memory_looks_like() -> None:

@@ -60,7 +60,7 @@ asks = st.builds(
     prefix=texts,
 )
 legs = st.one_of(
-    st.builds(DenseLeg, queries=matrices(2), name=names, weight=st.none() | numbers, min_score=st.none() | numbers),
+    st.builds(DenseLeg, queries=matrices(2), name=names, vector=texts, weight=st.none() | numbers, min_score=st.none() | numbers),
     st.builds(TextLeg, asks=st.lists(asks, max_size=3).map(tuple), name=names, weight=st.none() | numbers, min_score=st.none() | numbers),
 )
 positions = st.none() | st.sets(uint32, min_size=1, max_size=4).map(lambda chosen: np.array(sorted(chosen), dtype=np.int64))

@@ -11,7 +11,7 @@ from shoal.core.points import PointColumns, id_array
 from shoal.v1 import common_pb2
 from shoal.wire.columns import points_to_message
 from shoal.wire.point_bytes import points_from_bytes, points_from_request, points_to_bytes
-from tests.unit.shoal.wire.strategies import point_columns, same_ids, same_matrix, same_payloads
+from tests.unit.shoal.wire.strategies import named_points, point_columns, same_ids, same_matrix, same_named, same_payloads
 
 
 @settings(deadline=None)
@@ -42,6 +42,26 @@ def test_points_of_a_request_are_forwarded_as_they_came(points: PointColumns) ->
     got = points_from_request(points_to_message(points))
     assert got.encoded is not None
     assert got.encoded() == points_to_bytes(points)
+
+
+@settings(deadline=None)
+@given(named_points())
+def test_the_bytes_of_named_vectors_are_those_of_a_message_made_by_protobuf(points: PointColumns) -> None:
+    message = points_to_message(points)
+    assert points_to_bytes(points) == message.SerializeToString()
+    assert not message.HasField("vectors")
+
+
+@settings(deadline=None)
+@given(named_points())
+def test_named_vectors_are_never_forwarded_as_they_came_nor_read_from_a_log(points: PointColumns) -> None:
+    message = points_to_message(points)
+    got = points_from_request(message)
+    assert got.encoded is None
+    assert same_named(got.named, points.named)
+    assert same_ids(got.ids, points.ids)
+    with pytest.raises(InvalidArgument, match="no vectors without names"):
+        points_from_bytes(message.SerializeToString())
 
 
 def test_a_part_of_the_points_does_not_keep_the_bytes_of_all() -> None:

@@ -41,7 +41,7 @@ counts = st.integers(1, 2**32 - 1)
 
 
 @settings(deadline=None)
-@given(st.builds(ShardTune, shard=shard_ids, k=uint32))
+@given(st.builds(ShardTune, shard=shard_ids, k=uint32, vector=st.text(max_size=4)))
 def test_an_order_to_tune_a_shard_comes_back(call: ShardTune) -> None:
     assert wire.shard_tune_from_message(over_the_wire(wire.shard_tune_to_message(call))) == call
 
@@ -64,7 +64,7 @@ def test_queries_that_are_no_matrix_are_refused_by_name() -> None:
 
 
 @settings(deadline=None)
-@given(st.builds(ShardMeasureRecall, shard=shard_ids, k=uint32, sample=uint32, recall=numbers))
+@given(st.builds(ShardMeasureRecall, shard=shard_ids, k=uint32, sample=uint32, recall=numbers, vector=st.text(max_size=4)))
 def test_an_order_to_measure_a_shard_comes_back(call: ShardMeasureRecall) -> None:
     assert wire.shard_measure_from_message(over_the_wire(wire.shard_measure_to_message(call))) == call
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import DataLoss, InvalidArgument
 from shoal.core.filter import Exists, Filter, filter_key
-from shoal.core.point_change import DeletePayload, PointChange, PointUpdate, ReplacePayload, SetPayload, UpdateVectors
+from shoal.core.point_change import DeletePayload, PointChange, PointUpdate, ReplacePayload, SetPayload, UpdatePacked, UpdateVectors
 from shoal.core.points import PointId, id_array
 from shoal.wire.records import delete_body, exact_delete_body, exact_delete_of_body, ids_of_body, update_body, update_of_body
 from tests.support.examples.filters import filters
@@ -77,6 +77,7 @@ def test_bytes_that_are_no_update_are_refused(body: bytes, said: str) -> None:
         (ReplacePayload(b"{}"), "1a0412027b7d"),
         (DeletePayload((("a", "b"), ("c",))), "1a0f1a0d0a060a01610a01620a030a0163"),
         (UpdateVectors(np.array([[1.0], [2.0]], dtype=np.float32)), "1a0e220c080112080000803f00000040"),
+        (UpdatePacked(np.array([[2, 0, 5]], dtype=np.float32), (1, 1)), "1a1832160a100803120c00000040000000000000a04012020101"),
     ],
 )
 def test_the_bytes_of_an_update_are_pinned(change: PointChange, written: str) -> None:

@@ -21,7 +21,7 @@ VECTOR = np.array([0.5, -1.0, 3.0], np.float32)
 
 
 def message(queries: np.ndarray, **parts: Any) -> search_pb2.SearchRequest:
-    leg = search_pb2.SearchLeg(vectors=vectors_to_message(queries))
+    leg = search_pb2.SearchLeg(field=parts.pop("vector", ""), vectors=vectors_to_message(queries))
     return search_pb2.SearchRequest(**{"collection": "a", "legs": [leg], "k": 3, **parts})
 
 
@@ -62,6 +62,7 @@ parts = st.fixed_dictionaries(
     optional={
         "collection": st.sampled_from(["a", "b", "", "a long name of a collection"]),
         "k": st.integers(0, 20),
+        "vector": st.sampled_from(["image", "text", ""]),
         "recall": st.sampled_from([0.5, 0.9]),
         "exact": st.booleans(),
         "radius": floats,

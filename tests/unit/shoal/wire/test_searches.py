@@ -73,7 +73,7 @@ explains = st.builds(
     SegmentExplain,
     **dict.fromkeys(("shard", "group", "queries", "breadth", "fallbacks"), uint32),
     **dict.fromkeys(("rows", "candidates"), st.integers(0, 2**64 - 1)),
-    **dict.fromkeys(("segment", "state", "index", "plan", "breadth_name"), st.text(max_size=5)),
+    **dict.fromkeys(("segment", "state", "index", "plan", "breadth_name", "vector"), st.text(max_size=5)),
     **dict.fromkeys(("estimated_selectivity", "selectivity", "filter_us", "search_us", "score_us"), numbers),
     filter_cached=st.booleans(),
 )
@@ -96,9 +96,18 @@ def plain(group: QueryGroup) -> tuple[Any, ...]:
     radius=st.none() | numbers,
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     terms=read_terms,
+    vector=st.text(max_size=4),
 )
 def test_a_search_comes_back(
-    *, shard: Any, queries: np.ndarray, asked: tuple[QueryGroup, ...], accuracy: Any, radius: float | None, flags: Any, terms: Any
+    *,
+    vector: str,
+    shard: Any,
+    queries: np.ndarray,
+    asked: tuple[QueryGroup, ...],
+    accuracy: Any,
+    radius: float | None,
+    flags: Any,
+    terms: Any,
 ) -> None:
     explain, with_payload, with_vectors = flags
     call = ShardSearch(
@@ -111,6 +120,7 @@ def test_a_search_comes_back(
         with_payload=with_payload,
         with_vectors=with_vectors,
         terms=terms,
+        vector=vector,
     )
     got = shard_search_from_message(over_the_wire(shard_search_to_message(call)))
     assert (got.shard, got.accuracy, got.radius, got.explain, got.with_payload, got.with_vectors, got.terms) == (
@@ -122,6 +132,7 @@ def test_a_search_comes_back(
         with_vectors,
         terms,
     )
+    assert got.vector == vector
     assert type(got.accuracy) is type(accuracy)
     assert same_matrix(got.queries, queries)
     assert list(map(plain, got.groups)) == list(map(plain, asked))
@@ -182,9 +193,10 @@ public_accuracies = st.none() | st.one_of(
     radius=st.none() | numbers,
     flags=st.tuples(*[st.booleans()] * 4),
     read=reads,
+    vector=st.text(max_size=4),
 )
 def test_a_public_search_comes_back(
-    *, queries: np.ndarray, asked: tuple[QueryGroup, ...], accuracy: Any, radius: float | None, flags: Any, read: ReadAs
+    *, vector: str, queries: np.ndarray, asked: tuple[QueryGroup, ...], accuracy: Any, radius: float | None, flags: Any, read: ReadAs
 ) -> None:
     explain, with_payload, with_vectors, allow_partial = flags
     request = Search(
@@ -198,9 +210,10 @@ def test_a_public_search_comes_back(
         with_vectors=with_vectors,
         allow_partial=allow_partial,
         read=read,
+        vector=vector,
     )
     got = search_from_message(over_the_wire(search_to_message(request)), read.caller)
-    for field in ("collection", "accuracy", "radius", "explain", "with_payload", "with_vectors", "allow_partial", "read"):
+    for field in ("collection", "accuracy", "radius", "explain", "with_payload", "with_vectors", "allow_partial", "read", "vector"):
         assert getattr(got, field) == getattr(request, field), field
     assert same_matrix(got.queries, queries)
     for mine, sent in zip(got.groups, asked, strict=True):
@@ -235,6 +248,7 @@ def searches_of_shards(draw: st.DrawFn) -> ShardsSearch:
         consistency=draw(st.sampled_from(Consistency)),
         min_seqs=min_seqs,
         caller=draw(st.text(max_size=5)),
+        vector=draw(st.text(max_size=4)),
     )
 
 
@@ -243,6 +257,7 @@ def searches_of_shards(draw: st.DrawFn) -> ShardsSearch:
 def test_a_search_of_several_shards_comes_back(call: ShardsSearch) -> None:
     got = shards_search_from_message(over_the_wire(shards_search_to_message(call)))
     assert (got.shards, got.consistency, got.caller) == (call.shards, call.consistency, call.caller)
+    assert (got.vector, got.of(call.shards[0]).vector) == (call.vector, call.vector)
     assert [got.of(shard).terms for shard in call.shards] == [call.of(shard).terms for shard in call.shards]
     assert (got.accuracy, got.radius, got.explain, got.with_payload, got.with_vectors) == (
         call.accuracy,
