@@ -8,11 +8,13 @@ payloads: 0.02 to 1.3 of their size as JSON was measured, and 1.0 is assumed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.index_spec import CODED_DIM, FLAT, IndexFamily, IndexSpec, build_bytes, parse_index, vector_bytes
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.named_vectors import NamedVector, packed_dim
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -141,8 +143,9 @@ class SizeEstimate:
 def size_of(
     *,
     points: int,
-    dim: int,
+    dim: int = 0,
     index: str = "auto",
+    vectors: Sequence[NamedVector] = (),
     payload_bytes: float = 0,
     id_bytes: float = 0,
     text_bytes: float = 0,
@@ -152,35 +155,36 @@ def size_of(
 ) -> SizeEstimate:
     """Return the memory and disk of a collection of `points` points in `shards` shards of `replicas` replicas each.
 
-    index: as in CollectionSpec; payload_bytes: mean size of a payload as JSON, 0 for none; id_bytes: mean size of a
-    string id, 0 for integers; text_bytes: mean size of the texts of its text fields, a part of the payload, 0 without
-    text fields; growing_rows: see the worker's settings. Raises InvalidArgument for a number out of
-    range.
+    index: as in CollectionSpec; vectors: named vectors instead of dim and index, all of which each point has;
+    payload_bytes: mean size of a payload as JSON, 0 for none; id_bytes: mean size of a string id, 0 for integers;
+    text_bytes: mean size of the texts of its text fields, a part of the payload, 0 without text fields; growing_rows:
+    see the worker's settings. Raises InvalidArgument for a number out of range.
     """
     _check_bounds("points", points, 0, MOST_POINTS)
-    _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
+    if not vectors:
+        _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
     _check_bounds("shards", shards, 1, DEFAULT_LIMITS.shards)
     _check_bounds("replicas", replicas, 1, DEFAULT_LIMITS.replicas)
     _check_bounds("payload_bytes", payload_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     _check_bounds("id_bytes", id_bytes, 0, DEFAULT_LIMITS.id_bytes)
     _check_bounds("text_bytes", text_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     rows = -(-points // shards)
-    chosen = parse_index(index, dim)
-    spec = built_spec(chosen, rows)
-    codes = dim * rows if _is_coded(chosen, spec, dim) else 0
+    indexed = (*vectors, _POINTS) if vectors else (NamedVector(name="", dim=dim, index=index),)
+    parts = [_IndexSize.of(each.dim, each.index, rows, payload_bytes) for each in indexed]
+    dim = packed_dim(vectors) if vectors else dim
     store = store_bytes(rows, dim, payload_bytes, id_bytes)
     indexed_texts = round(rows * text_bytes * INDEXED_TEXT_RATIO)
-    segments = _segment_bytes(spec, dim, rows, payload_bytes) + codes + indexed_texts
+    segments = sum(part.segments for part in parts) + indexed_texts
     growing = min(growing_rows, max(rows, FIRST_ROWS))
     replica = ReplicaSize(
         points=rows,
-        index=vector_bytes(spec, dim, rows) + codes,
-        tables=rows * ROW_COLUMNS_BYTES,
-        ids=round(rows * id_text_bytes(id_bytes)),
-        payloads=round(rows * payload_bytes),
-        growing=growing_row_bytes(dim) * growing + round(text_bytes * INDEXED_TEXT_RATIO * min(growing, rows)),
+        index=sum(part.index for part in parts),
+        tables=rows * ROW_COLUMNS_BYTES * len(parts),
+        ids=round(rows * id_text_bytes(id_bytes)) * len(parts),
+        payloads=round(rows * payload_bytes) * len(parts),
+        growing=sum(part.growing_row for part in parts) * growing + round(text_bytes * INDEXED_TEXT_RATIO * min(growing, rows)),
         base=REPLICA_BASE_BYTES + open_store_bytes(store),
-        build=merge_bytes(spec, dim, rows, payload_bytes) + text_build_bytes(indexed_texts),
+        build=max(part.build for part in parts) + text_build_bytes(indexed_texts),
         store=store,
         log=round(min(_LOG_BYTES, rows * (4 * dim + payload_bytes + (id_bytes or 8) + _LOG_OVERHEAD_BYTES))),
         segments=segments,
@@ -188,6 +192,33 @@ def size_of(
         files=replica_files(),
     )
     return SizeEstimate(replica=replica, replicas=shards * replicas)
+
+
+_POINTS = NamedVector(name="", dim=1, index="flat")
+"""The index of the points themselves, beside those of their named vectors: number 0 of the packed row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _IndexSize:
+    """Bytes of one index of a replica. growing_row: of a row in its growing segment; the others: see ReplicaSize."""
+
+    index: int
+    segments: int
+    growing_row: int
+    build: int
+
+    @classmethod
+    def of(cls, dim: int, index: str, rows: int, payload_bytes: float) -> _IndexSize:
+        """Return the size of an index over vectors of this dimension. index: as in CollectionSpec."""
+        chosen = parse_index(index, dim)
+        spec = built_spec(chosen, rows)
+        codes = dim * rows if _is_coded(chosen, spec, dim) else 0
+        return cls(
+            index=vector_bytes(spec, dim, rows) + codes,
+            segments=_segment_bytes(spec, dim, rows, payload_bytes) + codes,
+            growing_row=growing_row_bytes(dim),
+            build=merge_bytes(spec, dim, rows, payload_bytes),
+        )
 
 
 def text_build_bytes(text_bytes: int) -> int:
