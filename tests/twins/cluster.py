@@ -19,6 +19,7 @@ from shoal.core.ids import ClusterId, CollectionId, ReplicaId, Revision, Seq, Sh
 from shoal.core.limits import Limits
 from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ShardRecovery
@@ -139,7 +140,7 @@ class TwinWorker:
         nothing = HitColumns(counts=np.zeros(len(call.queries), dtype=np.int64), ids=id_array(()), scores=np.empty(0, dtype=np.float32))
         k = k_of_queries(call.groups, len(call.queries))
         parts = [each.hits for each in found.values()]
-        hits = merge_by_sorting(parts, k, self.shards[next(iter(found))].spec.metric) if parts else nothing
+        hits = merge_by_sorting(parts, k, self.shards[next(iter(found))].spec.vector_of(call.vector).metric) if parts else nothing
         return ShardsFound(hits=hits, failed=failed, explain=tuple(each for part in found.values() for each in part.explain))
 
     async def text_stats(self, call: TextStatsCall, timeout_s: float) -> TextStatsFound:
@@ -227,6 +228,7 @@ class TwinWorker:
                 real_queries=True,
                 points=(),
                 exact_us=1.0,
+                vector=call.vector,
             ),
         )
 
@@ -374,13 +376,16 @@ class TwinCluster:
         replicas: int = 1,
         text: Sequence[str] = (),
         defaults: SearchDefaults = SearchDefaults(),
+        vectors: Sequence[NamedVector] = (),
     ) -> Collection:
-        """Publish a collection with empty shards.
+        """Publish a collection with empty shards. vectors: named ones, instead of dim and metric.
 
         Replica m of shard n lives on worker n + m. All replicas are in sync and hold the same points.
         """
         fields = tuple(TextField(name=each) for each in text)
         spec = CollectionSpec(name=name, dim=dim, metric=metric, shards=shards, recall=recall, text=fields, defaults=defaults)
+        if vectors:
+            spec = dataclasses.replace(spec, dim=0, metric=Metric.L2, vectors=tuple(vectors))
         collection = Collection(id=CollectionId(f"id-{name}"), spec=spec, state=state, request_id="r")
         homes = list(self.workers)
         entries = {}

@@ -12,7 +12,7 @@ from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
 from shoal.core.metric import Metric
 from shoal.core.payload import payload_from_json
-from shoal.core.point_change import PointChange, PointUpdate, UpdateVectors
+from shoal.core.point_change import PointChange, PointUpdate, UpdateNamed, UpdatePacked, UpdateVectors
 from shoal.core.points import PointId, StoredColumns, id_array
 from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import QueryGroup, SegmentExplain, ShardFound, ShardSearch, WriteAck
@@ -22,12 +22,23 @@ from tests.twins.point_changes import payload_after
 
 @dataclass
 class TwinShard:
-    """One shard of a worker. points: (vector, payload) by id."""
+    """One shard of a worker. points: (vector, payload) by id; with named vectors, the vector is the packed row."""
 
     spec: CollectionSpec
     points: dict[PointId, tuple[np.ndarray, bytes | None]] = field(default_factory=dict)
     seq: int = 1
     remembered: dict[RequestId, WriteAck] = field(default_factory=dict)
+
+    def vector(self, point_id: PointId, name: str) -> np.ndarray | None:
+        """Return the vector of this name of a point; None if it has none."""
+        row, start = self.points[point_id][0], 1
+        for bit, each in enumerate(self.spec.vectors):
+            if each.name == name:
+                return row[start : start + each.dim] if int(row[0]) >> bit & 1 else None
+            start += each.dim
+        assert not name, f"there is no vector {name!r}"
+        assert not self.spec.vectors, "a vector needs a name"
+        return row
 
 
 def found_in(shard: TwinShard, call: ShardSearch) -> ShardFound:
@@ -43,16 +54,18 @@ def found_in(shard: TwinShard, call: ShardSearch) -> ShardFound:
         ids=id_array(point_id for point_id, _ in flat),
         scores=np.array([score for _, score in flat], dtype=np.float32),
         payloads=tuple(payload for _, payload in rows) if call.with_payload else None,
-        vectors=np.array([vector for vector, _ in rows], dtype=np.float32).reshape(-1, shard.spec.dim) if call.with_vectors else None,
+        vectors=np.array([vector for vector, _ in rows], dtype=np.float32).reshape(-1, shard.spec.point_dim) if call.with_vectors else None,
     )
     return ShardFound(hits=hits, explain=(explained(call),) if call.explain else ())
 
 
 def best_of(shard: TwinShard, call: ShardSearch, group: QueryGroup, query: np.ndarray) -> list[tuple[PointId, np.float32]]:
-    metric, ids = shard.spec.metric, matching(shard, group.filter)
+    metric = shard.spec.vector_of(call.vector).metric
+    having = [(point_id, shard.vector(point_id, call.vector)) for point_id in matching(shard, group.filter)]
+    ids = [point_id for point_id, vector in having if vector is not None]
     if not ids:
         return []
-    rows = prepared(np.stack([shard.points[point_id][0] for point_id in ids]), metric)
+    rows = prepared(np.stack([vector for _, vector in having if vector is not None]), metric)
     values = scores(prepared(query, metric)[0], rows, metric)
     order = hit_order(np.zeros(len(ids), dtype=np.int64), values, id_array(ids), metric)
     within = [(ids[at], values[at]) for at in order if call.radius is None or good_enough(values[at], call.radius, metric)]
@@ -92,12 +105,13 @@ def explained(call: ShardSearch) -> SegmentExplain:
         search_us=0.0,
         score_us=0.0,
         filter_cached=False,
+        vector=call.vector,
     )
 
 
 def stored(shard: TwinShard, ids: list[PointId], with_vectors: bool, with_payload: bool) -> StoredColumns:
     rows = [shard.points[each] for each in ids]
-    vectors = np.stack([vector for vector, _ in rows]) if rows else np.empty((0, shard.spec.dim), dtype=np.float32)
+    vectors = np.stack([vector for vector, _ in rows]) if rows else np.empty((0, shard.spec.point_dim), dtype=np.float32)
     return StoredColumns(
         ids=id_array(ids),
         vectors=vectors if with_vectors else None,
@@ -121,4 +135,18 @@ def point_after(point: tuple[np.ndarray, bytes | None], change: PointChange, at:
     vector, payload = point
     if isinstance(change, UpdateVectors):
         return change.vectors[at].copy(), payload
+    if isinstance(change, UpdatePacked):
+        return row_after(vector, change.rows[at], change.dims), payload
+    assert not isinstance(change, UpdateNamed), "named vectors are packed before they are written"
     return vector, payload_after(payload, change)
+
+
+def row_after(row: np.ndarray, given: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:
+    """Return a packed row after the vectors that another one has have taken the place of its own."""
+    after, start = row.copy(), 1
+    for bit, dim in enumerate(dims):
+        if int(given[0]) >> bit & 1:
+            after[start : start + dim] = given[start : start + dim]
+        start += dim
+    after[0] = int(row[0]) | int(given[0])
+    return after

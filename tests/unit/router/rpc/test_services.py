@@ -176,7 +176,7 @@ LABEL = {"filter": {"field": {"path": ["a"], "in": {"values": [{"integer": 1}]}}
         ({"legs": [{"vectors": {"dim": 4}}] * 2}, "legs"),
         ({"legs": [{"field": "title", "vectors": {"dim": 4, "values": [1] * 4}}]}, "vector"),
         ({"legs": [{"field": "title", "vectors": {"dim": 4, "values": [1] * 4}}], "offset": 1}, "vector"),
-        ({"legs": [{"field": "title", **texts("a")}]}, "field"),
+        ({"legs": [{"field": "title", "texts": texts("a").texts}]}, "field"),
         ({"legs": [texts("a", "b")]}, "fields"),
         ({"legs": [texts("a", "b"), texts("a", "b")]}, "legs"),
         ({"candidates": 1}, "k"),
