@@ -10,10 +10,12 @@ from shoal.core.ids import ClusterId, ReplicaId, Seq, Term
 from shoal.core.point_change import CHANGED_PAYLOADS, check_update
 from shoal.shard_worker.fsck.finding import Findings
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.replica.packed_rows import check_packed_rows, check_vector_change
 from shoal.shard_worker.storage.durable import TEMPORARY_SUFFIX
 from shoal.shard_worker.storage.log.file import LogIdentity
 from shoal.shard_worker.storage.log.opening import verify_log_files
 from shoal.shard_worker.storage.log.watermark import Watermark, load_watermark
+from shoal.shard_worker.storage.store.meta_table import StoreIdentity
 from shoal.wire.point_bytes import points_from_bytes
 from shoal.wire.records import exact_delete_of_body, ids_of_body, update_of_body
 
@@ -32,14 +34,22 @@ class LogFigures:
 
 
 class LogCheck:
-    """Checks one log. applied_seq: of the store, None if it cannot be read; dim: of the vectors, None if unknown."""
+    """Checks one log. applied_seq: of the store; store: tells of what its vectors are made. Both are None if it cannot
+    be read."""
 
     def __init__(
-        self, folder: Path, *, cluster_id: ClusterId, replica_id: ReplicaId, applied_seq: Seq | None, dim: int | None, findings: Findings
+        self,
+        folder: Path,
+        *,
+        cluster_id: ClusterId,
+        replica_id: ReplicaId,
+        applied_seq: Seq | None,
+        store: StoreIdentity | None,
+        findings: Findings,
     ) -> None:
         self._folder = folder
         self._identity = LogIdentity(cluster_id=cluster_id, replica_id=replica_id)
-        self._applied_seq, self._dim = applied_seq, dim
+        self._applied_seq, self._store = applied_seq, store
         self._findings = findings
         self._records = 0
 
@@ -99,12 +109,12 @@ class LogCheck:
 
     def _see(self, path: Path, record: Record) -> None:
         self._records += 1
-        reason = _why_unreadable(record, self._dim)
+        reason = _why_unreadable(record, self._store)
         if reason:
             self._findings.damage(path, f"seq {record.seq}", f"the record's crc is right but its content cannot be read: {reason}", LOST)
 
 
-def _why_unreadable(record: Record, dim: int | None) -> str:
+def _why_unreadable(record: Record, store: StoreIdentity | None) -> str:
     """Return why the record could not be applied, as text; "" if it can."""
     try:
         match record.kind:
@@ -112,16 +122,19 @@ def _why_unreadable(record: Record, dim: int | None) -> str:
                 return "" if not record.body else f"a no-op has a body of {len(record.body)} bytes"
             case RecordKind.UPSERT:
                 points = points_from_bytes(record.body)
-                if dim is not None and points.vectors.shape[1] != dim:
-                    return f"its vectors have dimension {points.vectors.shape[1]}, the store has {dim}"
+                if store is not None and points.vectors.shape[1] != store.dim:
+                    return f"its vectors have dimension {points.vectors.shape[1]}, the store has {store.dim}"
+                if store is not None and store.vectors:
+                    check_packed_rows(points.vectors, store.dims)
             case RecordKind.DELETE:
                 ids_of_body(record.body)
             case RecordKind.DELETE_ROWS:
                 exact_delete_of_body(record.body)
             case RecordKind.UPDATE:
                 update = update_of_body(record.body)
-                if dim is not None:
-                    check_update(update, dim, CHANGED_PAYLOADS)
+                if store is not None:
+                    check_update(update, store.dim, CHANGED_PAYLOADS)
+                    check_vector_change(update.change, store.dims)
     except Exception as error:
         # any error of the decoders means that these bytes are not a record of this kind
         return f"{type(error).__name__}: {error}"

@@ -75,7 +75,7 @@ def _checked(known: ReplicaFolder, findings: Findings, progress: Progress) -> Fi
         with StoreInspection.opened(known.store_path) as store:
             meta, counters = store.identity(cluster_id=identity.cluster_id, replica_id=identity.replica_id), store.counters()
             figures = replace(figures, points=counters.points, applied_seq=counters.applied_seq)
-            figures = _check_log(folder, known, identity, counters.applied_seq, meta.dim, figures, findings, progress)
+            figures = _check_log(folder, known, identity, counters.applied_seq, meta, figures, findings, progress)
             return _check_store(known, store, meta, counters, figures, findings, progress)
     except (DataLoss, PreconditionFailed) as error:
         findings.damage(known.store_path, "", error.message, "restore the replica from a copy")
@@ -110,14 +110,14 @@ def _check_log(
     known: ReplicaFolder,
     identity: _Identity,
     applied_seq: Seq | None,
-    dim: int | None,
+    store: StoreIdentity | None,
     figures: Figures,
     findings: Findings,
     progress: Progress,
 ) -> Figures:
     progress("reading the log")
     check = LogCheck(
-        folder, cluster_id=identity.cluster_id, replica_id=identity.replica_id, applied_seq=applied_seq, dim=dim, findings=findings
+        folder, cluster_id=identity.cluster_id, replica_id=identity.replica_id, applied_seq=applied_seq, store=store, findings=findings
     )
     log = check.run()
     check.check_known_term(known.known_term, log)

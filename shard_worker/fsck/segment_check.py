@@ -62,7 +62,7 @@ class SegmentsCheck:
 
     def __init__(self, folder: Path, store: StoreIdentity, findings: Findings) -> None:
         self._folder, self._dim, self._findings = folder, store.dim, findings
-        points, named = row_parts([dim for _, dim in store.vectors])
+        points, named = row_parts(store.dims)
         self._parts = {"": points} | {name: part for (name, _), part in zip(store.vectors, named, strict=True)}
         self._files = SegmentFiles(folder)
         self._open: list[_OpenSegment] = []

@@ -141,7 +141,7 @@ class StoreCheck:
 
     def _check_packed(self, good: Sequence[StoredPoint]) -> None:
         """Check that the vectors are packed rows of the named vectors, if the store has any (ADR 36)."""
-        dims = [dim for _, dim in self._identity.vectors]
+        dims = self._identity.dims
         for point in good if dims else ():
             try:
                 check_packed_rows(np.frombuffer(point.vector, dtype="<f4")[None, :], dims)

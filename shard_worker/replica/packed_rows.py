@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.named_vectors import check_packed, having, slices
+from shoal.core.point_change import PointChange, UpdatePacked, UpdateVectors
 from shoal.core.points import Matrix
 
 
@@ -58,3 +59,18 @@ def check_packed_rows(rows: Matrix, dims: Sequence[int]) -> None:
         if len(filled):
             message = f"a packed row has numbers of vector {bit}, and says that it does not have this vector"
             raise InvalidArgument(message, ErrorDetails(field="vectors", index=int(filled[0])))
+
+
+def check_vector_change(change: PointChange, dims: Sequence[int]) -> None:
+    """Raise InvalidArgument for vectors that points cannot have. dims: of their named vectors, empty if they have one
+    vector; the number and length of the rows are right."""
+    match change:
+        case UpdateVectors() if dims:
+            raise InvalidArgument("an update must name the vectors that it replaces", ErrorDetails(field="vectors"))
+        case UpdatePacked(rows, given):
+            if tuple(given) != tuple(dims):
+                told = f"an update has named vectors of dimensions {list(given)}, the collection has {list(dims) or 'one without a name'}"
+                raise InvalidArgument(told, ErrorDetails(field="vectors"))
+            check_packed_rows(rows, dims)
+        case _:
+            pass

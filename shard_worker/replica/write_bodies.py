@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from shoal.core.collection import CollectionSpec
-from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.point_change import CHANGED_PAYLOADS, PointChange, UpdatePacked, UpdateVectors, check_update
+from shoal.core.point_change import CHANGED_PAYLOADS, UpdatePacked, UpdateVectors, check_update
 from shoal.core.points import check_dim, check_finite, check_ids, check_unique
 from shoal.core.shard_calls import ShardDelete, ShardUpdate, ShardUpsert
 from shoal.shard_worker.logic.replication.record import RecordKind
-from shoal.shard_worker.replica.packed_rows import check_packed_rows
+from shoal.shard_worker.replica.packed_rows import check_packed_rows, check_vector_change
 from shoal.shard_worker.resources.pools import Pools
 from shoal.wire.point_bytes import points_to_bytes
 from shoal.wire.records import delete_body, update_body
@@ -39,25 +38,11 @@ async def kind_and_body(call: ShardUpsert | ShardDelete | ShardUpdate, spec: Col
             return RecordKind.DELETE, delete_body(ids)
         case ShardUpdate(encoded=encoded):
             check_update(call.update, spec.point_dim, CHANGED_PAYLOADS)
-            _check_vectors(call.change, spec)
+            check_vector_change(call.change, _dims(spec))
             if encoded is None:
                 encode = partial(update_body, call.update)
                 encoded = await pools.encode(encode) if _is_large(call) else encode()
             return RecordKind.UPDATE, encoded
-
-
-def _check_vectors(change: PointChange, spec: CollectionSpec) -> None:
-    """Raise InvalidArgument for vectors that points of this collection cannot have. Their number and size are right."""
-    match change:
-        case UpdateVectors() if spec.vectors:
-            raise InvalidArgument("an update must name the vectors that it replaces", ErrorDetails(field="vectors"))
-        case UpdatePacked(rows, dims):
-            if list(dims) != _dims(spec):
-                told = f"an update has named vectors of dimensions {list(dims)}, collection {spec.name!r} has {_dims(spec)}"
-                raise InvalidArgument(told, ErrorDetails(field="vectors"))
-            check_packed_rows(rows, dims)
-        case _:
-            pass
 
 
 def _dims(spec: CollectionSpec) -> list[int]:

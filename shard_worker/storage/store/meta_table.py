@@ -29,6 +29,11 @@ class StoreIdentity:
     dim: int
     vectors: VectorDims = ()
 
+    @property
+    def dims(self) -> list[int]:
+        """Return the dimensions of the named vectors."""
+        return [dim for _, dim in self.vectors]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counters:
@@ -73,7 +78,7 @@ def read_identity(connection: sqlite3.Connection, path: Path, *, cluster_id: Clu
     if found != replica_id:
         raise PreconditionFailed(f"{path} belongs to replica {found}, not to {replica_id}")
     dim, vectors = _read(connection, path, "dim", int), _read_vectors(connection, path)
-    if vectors and dim != 1 + sum(of_one for _, of_one in vectors):
+    if vectors and dim != 1 + sum(each for _, each in vectors):
         raise DataLoss(f"{path} is damaged: its rows of {dim} numbers are not packed of {vectors}")
     return StoreIdentity(cluster_id=cluster_id, replica_id=replica_id, dim=dim, vectors=vectors)
 

@@ -9,7 +9,7 @@ import pytest
 
 from shoal.core.metric import Metric
 from shoal.core.named_vectors import NamedVector
-from shoal.core.point_change import PointUpdate, UpdatePacked
+from shoal.core.point_change import PointUpdate, UpdatePacked, UpdateVectors
 from shoal.core.points import id_array
 from shoal.shard_worker.fsck.finding import Verdict
 from shoal.shard_worker.logic.replication.record import RecordKind
@@ -132,14 +132,20 @@ def test_a_store_whose_layout_is_damaged_is_told(path):
     assert any("crc of vectors" in finding.meaning for finding in checked(path).findings)
 
 
-def test_an_update_of_vectors_in_the_log_is_checked(path):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (UpdatePacked(np.full((1, 7), 0.5, dtype=np.float32), DIMS), "number 0 of a packed row"),
+        (UpdatePacked(rows_of([{"text": [5, 5]}]), (2, 3, 1)), "dimensions [2, 3, 1], the collection has [3, 2, 1]"),
+        (UpdateVectors(rows_of([{"text": [5, 5]}])), "must name the vectors"),
+    ],
+)
+def test_an_update_of_vectors_in_the_log_is_checked(path, change, said):
     driven = Driven(path, NAMED)
     driven.update([1], UpdatePacked(rows_of([{"text": [5, 5]}]), DIMS))
     driven.close()
     assert checked(path).verdict is Verdict.CLEAN
     driven = Driven(path, NAMED)
-    wrong = PointUpdate(ids=id_array([1]), change=UpdatePacked(np.full((1, 7), 0.5, dtype=np.float32), DIMS))
-    record = driven._record(RecordKind.UPDATE, update_body(wrong))
-    driven.engine.append([record])
+    driven.engine.append([driven._record(RecordKind.UPDATE, update_body(PointUpdate(ids=id_array([1]), change=change)))])
     driven.engine._log.close()
-    assert any("number 0 of a packed row" in finding.meaning for finding in found_in(checked(path), "log"))
+    assert any(said in finding.meaning for finding in found_in(checked(path), "log"))

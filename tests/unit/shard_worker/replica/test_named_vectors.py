@@ -2,8 +2,10 @@
 measurements and repairs."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+import sqlite3
 
 import numpy as np
 import pytest
@@ -179,8 +181,8 @@ def test_rows_that_a_router_packs_are_packed():
     ("spec", "change", "said"),
     [
         (NAMED, UpdateVectors(np.zeros((1, 7), dtype=np.float32)), "must name the vectors"),
-        (NAMED, UpdatePacked(np.zeros((1, 7), dtype=np.float32), (2, 3, 1)), r"dimensions \[2, 3, 1\], collection 'c' has \[3, 2, 1\]"),
-        (SPEC, UpdatePacked(np.zeros((1, 4), dtype=np.float32), (3,)), r"dimensions \[3\], collection 'c' has \[\]"),
+        (NAMED, UpdatePacked(np.zeros((1, 7), dtype=np.float32), (2, 3, 1)), r"dimensions \[2, 3, 1\], the collection has \[3, 2, 1\]"),
+        (SPEC, UpdatePacked(np.zeros((1, 4), dtype=np.float32), (3,)), r"dimensions \[3\], the collection has one without a name"),
     ],
 )
 def test_an_update_of_vectors_that_the_collection_does_not_have_is_refused(tmp_path, spec, change, said):
@@ -417,3 +419,15 @@ def test_texts_are_indexed_once_beside_named_vectors(tmp_path):
     assert driven.engine.reading.view().texts_ready(["note"]) == (1, 1)
     assert driven.engine.searched["image"].index.view().texts is None
     driven.close()
+
+
+def test_a_replica_of_one_vector_is_stored_as_before(tmp_path):
+    """Versions that know no named vectors wrote such folders, and open them."""
+    driven = Driven(tmp_path / "replica")
+    driven.upsert([1, 2], [[1, 2, 3, 4], [5, 6, 7, 8]], [None, None])
+    driven.build(everything=True)
+    driven.close()
+    with contextlib.closing(sqlite3.connect(driven.path / "store.db")) as store:
+        keys = {key for (key,) in store.execute("SELECT key FROM meta")}
+        assert keys == {"format", "cluster_id", "replica_id", "dim", "applied_seq", "next_row", "points", "keys_sum"}
+        assert not [name for (name,) in store.execute("SELECT name FROM segments") if "@" in name]
