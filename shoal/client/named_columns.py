@@ -12,7 +12,7 @@ from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.metric import Metric
 from shoal.core.named_vectors import NamedVector, VectorColumn
-from shoal.core.points import Matrix, PointColumns, check_dim
+from shoal.core.points import Matrix, PointColumns, check_dim, check_nonzero
 
 Columns = Mapping[str, VectorColumn]
 Vector = npt.NDArray[np.float32]
@@ -106,7 +106,5 @@ def _check_column(field: str, vectors: Matrix, positions: npt.NDArray[Any] | Non
     if positions is not None and not len(vectors):
         return
     check_dim(vectors, vector.dim, field=field, owner=f"vector {vector.name!r}" if vector.name else "the collection")
-    if vector.metric is Metric.COSINE and not (nonzero := vectors.any(axis=1)).all():
-        at = int(np.argmin(nonzero))
-        index = at if positions is None else int(positions[at])
-        raise InvalidArgument(f"{field}[{index}] is zero: it has no direction under cosine", ErrorDetails(field=field, index=index))
+    if vector.metric is Metric.COSINE:
+        check_nonzero(vectors, field=field, positions=positions)
