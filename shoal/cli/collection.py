@@ -79,8 +79,7 @@ def create(
     with client_of(ctx, address, timeout, CREATE_TIMEOUT_S) as client:
         _created(client, name, lambda: client.create_collection(name, metric=metric, shards=shards, replicas=replicas, **options))
     copies = f", {replicas} replicas" if replicas > 1 else ""
-    usual = {"metric": metric, "index": index}
-    each = "  ".join(f"{one}={','.join(map(str, (usual | given).values()))}" for one, given in vectors.items())
+    each = "  ".join(f"{one}={of['dim']},{of.get('metric', metric)},{of.get('index', index)}" for one, of in vectors.items())
     rest = f"{output.counted(shards, 'shard')}{copies}"
     words = f"{each}; {rest}" if vectors else f"dim {dim}, {metric}, {rest}, index {index}"
     words = f"created {name}: {words}, recall {recall:g}"
