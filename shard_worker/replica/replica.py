@@ -365,6 +365,7 @@ class Replica:
             while self._under_way:
                 await asyncio.wait(self._under_way)
             await self._files.close()
+            self.pools.give_back_soon()
 
     async def _read(self, terms: ReadTerms, timeout_s: float, work: Callable[[Turn], T], *, in_pool: bool, stored: bool = True) -> T:
         deadline = Deadline.after(timeout_s, boot_s)

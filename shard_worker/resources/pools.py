@@ -23,7 +23,7 @@ from shoal.runtime.handed_over import HandedOver
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.native.threads import build_thread_init, search_thread_init
 from shoal.shard_worker.index.search.sketches import Chore
-from shoal.shard_worker.resources.allocator import give_back_own_heap
+from shoal.shard_worker.resources.allocator import give_back_free_memory, give_back_own_heap
 from shoal.shard_worker.resources.builders import BUILD_HERE, Builder
 from shoal.shard_worker.resources.rounds import BackgroundRounds
 from shoal.shard_worker.resources.ticks import Ticks
@@ -32,6 +32,9 @@ from shoal.shard_worker.resources.writer_pool import WriterPool
 T = TypeVar("T")
 
 log = logging.getLogger("shoal.worker.pools")
+
+GIVE_BACK_S = 1.0
+"""How long after a replica has closed its memory is given back once more."""
 
 CHORES = 8
 """Chores that may wait; further ones are refused, and asked for again by later searches."""
@@ -70,6 +73,7 @@ class Pools:
         self._measures = ThreadPoolExecutor(1, thread_name_prefix="measure", initializer=partial(build_thread_init, threads=1))
         self._chores = ThreadPoolExecutor(1, thread_name_prefix="chore", initializer=partial(build_thread_init, threads=1))
         self._waiting_chores = threading.BoundedSemaphore(CHORES)
+        self._gives_back_soon = False
         self._turn = asyncio.Lock()
         self.rounds = BackgroundRounds()
         """Background work of the replicas. They leave it before `close`."""
@@ -148,6 +152,21 @@ class Pools:
             chore(self.stopping.is_set)
         except Exception:
             log.exception(event("chore_failed"))
+
+    def give_back_soon(self) -> None:
+        """Return free memory to the system in a moment, once for all calls until then. Call it on the event loop.
+
+        What a replica gives back when it closes is what is free then. Threads that have just worked for it let go of
+        its rows a moment later, and nothing else would give these back before the next build.
+        """
+        if not self._gives_back_soon and not self.stopping.is_set():
+            self._gives_back_soon = True
+            asyncio.get_running_loop().call_later(GIVE_BACK_S, self._give_back)
+
+    def _give_back(self) -> None:
+        self._gives_back_soon = False
+        if not self.chore(lambda _: give_back_free_memory()) and not self.stopping.is_set():
+            self.give_back_soon()
 
     async def _run_unless(self, pool: ThreadPoolExecutor, work: Callable[[], T], withdrawn: asyncio.Event) -> T | None:
         call = HandedOver(work)

@@ -42,8 +42,8 @@ from tests.support.worker.replica_bench import Alone
 DIM, POINTS, BATCH, ROUNDS, READERS, PATIENCE_S = 512, 6_000, 6_000, 11, 2, 60.0
 MOMENT_S = 5.0
 """How long threads that have ended their work may take to let go of it, on a busy machine."""
-LEAST = POINTS * DIM * 4 // 10
-"""Less than this is left when nothing is held: a tenth of the vectors."""
+LEAST = POINTS * DIM * 4 // 3
+"""At most this is left when nothing is held: a third of the vectors."""
 SPEC = CollectionSpec(name="c", dim=DIM, index="flat")
 
 

@@ -81,3 +81,19 @@ def test_a_chore_that_fails_is_a_line_in_the_log_and_the_next_is_done(caplog: py
         assert "no room" in caplog.text
 
     asyncio.run(run())
+
+
+def test_memory_is_given_back_once_for_all_replicas_that_close_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        given, pools = threading.Semaphore(0), _pools()
+        monkeypatch.setattr("shoal.shard_worker.resources.pools.GIVE_BACK_S", 0.01)
+        monkeypatch.setattr("shoal.shard_worker.resources.pools.give_back_free_memory", given.release)
+        for _ in range(2):
+            for _ in range(100):
+                pools.give_back_soon()
+            assert await asyncio.to_thread(given.acquire, timeout=PATIENCE_S)
+        pools.close()
+        pools.give_back_soon()
+        assert not given.acquire(blocking=False)
+
+    asyncio.run(run())
