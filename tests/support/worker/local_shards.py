@@ -130,7 +130,7 @@ class LocalShards:
     def forget_filters(self) -> None:
         """Forget what is known of filters in all segments."""
         for bench in self.benches.values():
-            keys = [part.key for part in bench.engine.reading.view().parts]
+            keys = [part.key for index in bench.engine.indexes for part in index.reading.view().parts]
             bench.settings.hot_filters.forget(keys)
 
     def change(self, **parts: Any) -> None:
@@ -191,8 +191,8 @@ def steady(shards: LocalShards) -> Paces:
     """Let the costs of searches be the same in every search, so that plans do not depend on the machine."""
     paces = UnlearningPaces()
     for bench in shards.benches.values():
-        reading = bench.engine.reading
-        reading._context = dataclasses.replace(reading.searched().context, paces=paces)
+        for index in bench.engine.indexes:
+            index.reading._context = dataclasses.replace(index.reading.searched().context, paces=paces)
     return paces
 
 

@@ -229,13 +229,13 @@ def question_of(asked: dict[str, Any], random: np.random.Generator, metric: Metr
 
 def measured_as_good(shards: LocalShards) -> None:
     """Let every index count as measured on real queries, which lay near to its rows, and as worth using."""
-    for bench in shards.benches.values():
-        for part in bench.engine.reading.view().parts:
+    for reading in (index.reading for bench in shards.benches.values() for index in bench.engine.indexes):
+        for part in reading.view().parts:
             if part.native is None:
                 continue
             before = part.tuning.now
             best = np.ones_like(before.measures.expected)
-            near = (-9.0, -1.0, 1.0, 2.0) if bench.engine.reading.metric is Metric.L2 else (-9.0, -0.7)
+            near = (-9.0, -1.0, 1.0, 2.0) if reading.metric is Metric.L2 else (-9.0, -0.7)
             measures = dataclasses.replace(
                 before.measures, queries=100, real=True, exact_row_us=50.0, remote=near, expected=best, surely=best
             )
