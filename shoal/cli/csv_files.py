@@ -9,13 +9,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from shoal.cli.guessing import Columns
 from shoal.cli.matrix_files import bad
-from shoal.cli.point_files import AnyColumns, batches_of, every_line_of, named, settled
+from shoal.cli.point_files import AnyColumns, batches_of, every_line_of, first_values, named, rows_to_see, settled
 from shoal.client.batch_pipeline import PointBatch
 from shoal.core.payload import value_from_json
 
@@ -31,12 +31,13 @@ def csv_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
     Raises InvalidArgument that names the first line that is not a point.
     """
     cells = _cells(path)
-    first = next(cells, None)
-    if first is None:
+    first = list(islice(cells, rows_to_see(columns)))
+    if not first:
         return iter(())
-    found = settled(columns, {name: _guessed(cell) for name, cell in first[2].items()}, named(path))
+    seen = ({name: _guessed(cell) if cell else None for name, cell in row.items()} for _, _, row in first)
+    found = settled(columns, first_values(seen), named(path))
     name = named(path)
-    points = ((line, length, _values(row, found, f"{name} line {line}")) for line, length, row in chain([first], cells))
+    points = ((line, length, _values(row, found, f"{name} line {line}")) for line, length, row in chain(first, cells))
     return batches_of(path, points, found)
 
 

@@ -62,8 +62,9 @@ def column_of(name: str) -> str:
 
 
 def guessed_columns(wanted: GivenColumns, first: Mapping[str, Any], name: str) -> tuple[Columns, str]:
-    """Return the columns of a file, and what was guessed in words, "" if nothing was. first: its first row, values that
-    may be JSON texts; name: of the file, for errors.
+    """Return the columns of a file, and what was guessed in words, "" if nothing was. first: its first row, or with
+    named vectors the first value of each column in the first rows, which may be JSON texts; name: of the file, for
+    errors.
 
     Raises InvalidArgument that names the columns, if there is none or more than one that may hold the vectors.
     """
@@ -92,9 +93,9 @@ def guessed_columns(wanted: GivenColumns, first: Mapping[str, Any], name: str) -
 
 def _named_vectors(wanted: GivenColumns, first: Mapping[str, Any], name: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the column of each named vector, and those of them that were guessed. A vector whose column is not in the
-    first row has that of its name, unless the user says that it has none.
+    first rows has that of its name, unless the user says that it has none.
 
-    Raises InvalidArgument for a name that is none, and if no column of the first row holds a vector.
+    Raises InvalidArgument for a name that is none, and if no column of the first rows holds a vector.
     """
     unknown = next((each for each in wanted.vectors if each not in wanted.dims), None)
     if unknown is not None:
@@ -106,7 +107,7 @@ def _named_vectors(wanted: GivenColumns, first: Mapping[str, Any], name: str) ->
         raise _bad(f"the column {twice!r} cannot hold two things: --vector-column, --id and --payload must name different ones")
     missing = next((each for each, column in wanted.vectors.items() if first and column and column not in first), None)
     if missing is not None:
-        there = f"column {wanted.vectors[missing]!r} for the vector {missing!r} in its first row (it has: {', '.join(first)})"
+        there = f"column {wanted.vectors[missing]!r} for the vector {missing!r} in its first rows (it has: {', '.join(first)})"
         raise _bad(f"{name} has no {there}; where a point lacks the vector, write null")
     open_names = [each for each, column in found.items() if each not in wanted.vectors and column not in first]
     taken = {*found.values(), ID if wanted.id is None else wanted.id, wanted.payload}

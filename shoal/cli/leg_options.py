@@ -5,13 +5,14 @@ The client checks the meaning of the result.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from shoal.client.legs import DENSE_NAME, TEXT_NAME, Dense, Text
+from shoal.client.legs import DENSE_NAME, TEXT_NAME, WORDS_NAME, Dense, Text
 from shoal.core.errors import ErrorDetails, InvalidArgument
 
 TextOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Words to search for in the text fields; nothing in it is parsed.")]
@@ -53,7 +54,7 @@ class QueryVector:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LegSearch:
-    """What the options ask for. text: the text leg; weights, min_scores: by leg;
+    """What the options ask for. text: the text leg, without weight and name; weights, min_scores: by leg;
     fused: options of the client's search.
     """
 
@@ -63,7 +64,11 @@ class LegSearch:
     fused: Mapping[str, Any]
 
     def legs(self, vectors: Sequence[QueryVector]) -> list[Dense | Text]:
-        """Return the legs of a search, which are named like their vectors; a vector without a name is leg `dense`."""
+        """Return the legs of a search, which are named like their vectors; a vector without a name is leg `dense`.
+
+        Words are leg `text`, or `words` beside a vector of that name. Raises InvalidArgument for a leg that is not
+        there.
+        """
         given: dict[str, Dense | Text] = {}
         for each in vectors:
             leg = each.using or DENSE_NAME
@@ -72,9 +77,10 @@ class LegSearch:
             options = {"weight": self.weights.get(leg), "min_score": self.min_scores.get(leg)}
             given[leg] = Dense(each.vector, **options, using=each.using, name=leg)
         if self.text is not None:
-            if TEXT_NAME in given:
-                raise _refused("--text", f"is the leg {TEXT_NAME!r}, and so is the vector of this name: search by one of them")
-            given[TEXT_NAME] = self.text
+            leg = WORDS_NAME if TEXT_NAME in given else TEXT_NAME
+            if leg in given:
+                raise _refused("--using", f"names the vectors {TEXT_NAME!r} and {leg!r}, so the leg of --text has no name")
+            given[leg] = dataclasses.replace(self.text, weight=self.weights.get(leg), min_score=self.min_scores.get(leg), name=leg)
         for option, named in (("--weight", self.weights), ("--min-score", self.min_scores)):
             absent = next((leg for leg in named if leg not in given), None)
             if absent is not None:
@@ -94,7 +100,7 @@ def leg_search_of(params: Mapping[str, Any]) -> LegSearch | None:
     weights, min_scores = numbers_of("--weight", given.get("weight", ())), numbers_of("--min-score", given.get("min_score", ()))
     fused = {name: given[name] for name in _FUSED if name in given}
     return LegSearch(
-        text=_text(given, weights.get(TEXT_NAME), min_scores.get(TEXT_NAME)) if any(name in given for name in _OF_TEXT) else None,
+        text=_text(given) if any(name in given for name in _OF_TEXT) else None,
         weights=weights,
         min_scores=min_scores,
         fused=fused | ({"highlight": True} if given.get("highlight") else {}),
@@ -117,7 +123,7 @@ def numbers_of(option: str, texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _text(given: Mapping[str, Any], weight: float | None, min_score: float | None) -> Text:
+def _text(given: Mapping[str, Any]) -> Text:
     return Text(
         given.get("text", ""),
         fields=numbers_of("--boost", given.get("boost", ())) or None,
@@ -126,8 +132,6 @@ def _text(given: Mapping[str, Any], weight: float | None, min_score: float | Non
         phrases=list(given.get("phrase", ())),
         prefix=given.get("prefix", ""),
         match=given.get("match", "any"),
-        weight=weight,
-        min_score=min_score,
     )
 
 

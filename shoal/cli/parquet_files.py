@@ -16,7 +16,7 @@ import numpy as np
 from shoal.cli import output, point_files
 from shoal.cli.guessing import Columns
 from shoal.cli.matrix_files import AnyArray, bad, unreadable
-from shoal.cli.point_files import AnyColumns, settled
+from shoal.cli.point_files import AnyColumns, rows_to_see, settled
 from shoal.client.arrow_values import json_value, python_values, vector_rows
 from shoal.client.batch_pipeline import PointBatch
 from shoal.core.errors import NotInstalled
@@ -41,7 +41,7 @@ def parquet_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
     try:
         with arrow.parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
             names, total = list(file.schema_arrow.names), file.metadata.num_rows
-            found = settled(columns, _first_row(arrow, file, names), str(path))
+            found = settled(columns, _first_values(arrow, file, names, rows_to_see(columns)), str(path))
             found = check_columns(names, found, path)
             for piece in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
                 given = {name: _column(arrow, piece.column(at), name, found, path, start) for at, name in enumerate(names)}
@@ -51,13 +51,13 @@ def parquet_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
         raise bad(f"{path}: rows from {start} on cannot be read, the file is damaged: {error}") from None
 
 
-def _first_row(arrow: ModuleType, file: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Return the values of the first row by column, None for one that Python has no value for."""
-    piece: Any = next(file.iter_batches(batch_size=1), None)
+def _first_values(arrow: ModuleType, file: Any, names: Sequence[str], rows: int) -> dict[str, Any]:
+    """Return the first value of each column in the first rows, None for one that Python has no value for."""
+    piece: Any = next(file.iter_batches(batch_size=rows), None)
     row: dict[str, Any] = {}
     for at, name in enumerate(names if piece is not None and piece.num_rows else ()):
         try:
-            row[name] = python_values(arrow, piece.column(at))[0]
+            row[name] = next((value for value in python_values(arrow, piece.column(at)) if value is not None), None)
         except (arrow.ArrowException, ValueError, OverflowError, RecursionError):
             row[name] = None
     return row

@@ -29,6 +29,7 @@ BATCH_BYTES = 32 * 1024 * 1024
 BATCH_POINTS = 65_536
 CHUNK_CHARS = 1024 * 1024
 """Characters that are read at once of a file that is not read line by line."""
+_ROWS_TO_SEE = 100
 
 
 STDIN = Path("-")
@@ -83,13 +84,28 @@ def jsonl_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
 def batches_of(path: Path, lines: Iterable[Numbered], columns: AnyColumns) -> Iterator[PointBatch]:
     """Yield the points of lines in batches. Raises InvalidArgument that names the first line that is not a point."""
     rest = iter(lines)
-    first = next(rest, None)
-    if first is not None:
-        yield from _batches_of(path, chain([first], rest), settled(columns, first[2], named(path)))
+    first = list(islice(rest, rows_to_see(columns)))
+    if first:
+        yield from _batches_of(path, chain(first, rest), settled(columns, first_values(each[2] for each in first), named(path)))
+
+
+def rows_to_see(columns: AnyColumns) -> int:
+    """Return how many rows are looked at to guess columns. The first ones may lack named vectors."""
+    return _ROWS_TO_SEE if isinstance(columns, GivenColumns) and columns.dims else 1
+
+
+def first_values(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the first value of each column that is not None; None if there is none."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for column, value in row.items():
+            if found.get(column) is None:
+                found[column] = value
+    return found
 
 
 def settled(columns: AnyColumns, first: Mapping[str, Any], name: str) -> Columns:
-    """Return the columns of a file, and tell what was guessed. first: its first row. Raises InvalidArgument."""
+    """Return the columns of a file, and tell what was guessed. first: its first values. Raises InvalidArgument."""
     if isinstance(columns, Columns):
         return columns
     found, said = guessed_columns(columns, first, name)

@@ -183,7 +183,7 @@ def test_a_bad_row_is_named_in_the_numbering_of_the_file(filled, tmp_path, monke
         (lambda folder: npy(folder, np.array([["a"]])), "must hold a matrix"),
         (lambda folder: npy(folder, np.array([[{}]], dtype=object)), "is not a whole .npy file"),
         (jsonl, "the file holds no points"),
-        (lambda folder: jsonl(folder, name="x.xlsx"), "imports npy, fvecs, bvecs, parquet, jsonl, ndjson, json, csv, not .xlsx"),
+        (lambda folder: jsonl(folder, name="x.xlsx"), "imports npy, fvecs, bvecs, npz, parquet, jsonl, ndjson, json, csv, not .xlsx"),
         (lambda folder: jsonl(folder, name="x"), "files without an ending"),
         (lambda folder: folder, "files without an ending"),
     ],

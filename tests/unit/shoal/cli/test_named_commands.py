@@ -122,6 +122,8 @@ def test_several_vectors_and_words_are_fused(filled):
     assert table.splitlines()[0].split() == ["RANK", "ID", "SCORE", "IMAGE", "TEXT", "PAYLOAD"]
     both = filled("search", "c", "--vector", "[0, 1]", "--using", "image", "--text", "word2", "--json").document
     assert (both[0]["id"], set(both[0]["legs"])) == (2, {"image", "text"})
+    beside = ("--vector", "[0, 1, 0]", "--using", "text", "--text", "word2", "--weight", "words=3", "--weight", "text=1")
+    assert [set(hit["legs"]) for hit in filled("search", "c", *beside, "--json").document[:2]] == [{"words"}, {"text"}]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,6 @@ def test_several_vectors_and_words_are_fused(filled):
         (("--vector", "[1, 0]", "--vector", "[1, 0, 0]", "--using", "image"), 2, "2 vectors have 1 names"),
         (("--text", "word1", "--using", "image"), 2, "0 vectors have 1 names"),
         (("--vector", "[1, 0]", "--using", "image", "--vector", "[1, 0]", "--using", "image"), 1, "--using names the vector 'image' twice"),
-        (("--vector", "[1, 0, 0]", "--using", "text", "--text", "word1"), 1, "--text is the leg 'text', and so is the vector"),
         (("--vector", "[1, 0]", "--using", "image", "--weight", "dense=1"), 1, "names the leg 'dense', the search has image"),
         (("--vector", "7", "--using", "image"), 1, "--vector must be a list of numbers"),
     ],

@@ -72,7 +72,7 @@ def test_vectors_of_one_dimension_are_told_apart_by_their_names_only():
         ({"id": 1, "text": V4}, {"vectors": {"image": "text"}}, "the column 'text' cannot hold two things"),
         ({"id": 1, "image": V4}, {"id": "image"}, "the column 'image' cannot hold two things"),
         ({"id": 1, "image": V4}, {"payload": "image"}, "the column 'image' cannot hold two things"),
-        ({"id": 1, "image": V4}, {"vectors": {"text": "emb"}}, "f has no column 'emb' for the vector 'text' in its first row"),
+        ({"id": 1, "image": V4}, {"vectors": {"text": "emb"}}, "f has no column 'emb' for the vector 'text' in its first rows"),
         ({"id": 1, "year": 7}, {}, "f has no column for any of the vectors image, text \\(it has: id, year\\)"),
         ({"id": 1, "vector": [1, 2, 3]}, {}, "f has no column for any"),
     ],

@@ -1,6 +1,7 @@
 """Imports into collections with several named vectors, and exports of them."""
 
 import gzip
+import json
 
 import numpy as np
 import pytest
@@ -70,6 +71,28 @@ def test_columns_are_named_or_guessed_and_what_was_guessed_is_told(filled, tmp_p
     assert "'words' as vector 'text' (--vector-column names another one)" in ended.err
     assert filled("import", file, "--collection", "c", "--vector-column", "image=", "--payload", "").code == 0
     assert held(filled) == {1: {"text": [1, 2, 3]}}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])
+def test_a_column_is_guessed_although_the_first_points_lack_the_vector(filled, tmp_path, ending):
+    lines = [{"id": at, "img_emb": [at, 1] if at > 3 else None, "text": [1, 2, 3] if at != 2 else None} for at in range(6)]
+    file = tmp_path / f"p.{ending}"
+    match ending:
+        case "jsonl":
+            jsonl(tmp_path, *lines)
+        case "json":
+            file.write_text(json.dumps(lines))
+        case "csv":
+            cells = (f'{each["id"]},"{each["img_emb"] or ""}","{each["text"] or ""}"' for each in lines)
+            file.write_text("\n".join(["id,img_emb,text", *cells]))
+        case _:
+            arrow, writer = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+            writer.write_table(arrow.Table.from_pylist(lines), file)
+    ended = filled("import", file, "--collection", "c")
+    assert (ended.code, "'img_emb' as vector 'image'" in ended.err) == (0, True)
+    assert held(filled) == {
+        each["id"]: {name: each[column] for name, column in (("image", "img_emb"), ("text", "text")) if each[column]} for each in lines
+    }
 
 
 def test_a_matrix_holds_one_of_the_vectors(filled, tmp_path):
