@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from shoal.core.fused_search import HitExplain, LegExplain
     from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
+    from shoal.core.named_vectors import NamedVector
     from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
     from shoal.core.shard_calls import SegmentExplain
     from shoal.core.text_calls import TextExplain, WordShare
@@ -74,6 +75,7 @@ __all__ = [
     "InvalidArgument",
     "LegExplain",
     "LegHit",
+    "NamedVector",
     "NotFound",
     "PermissionDenied",
     "Point",
@@ -123,6 +125,7 @@ _HOMES = {
     ),
     "shoal.core.fused_search": ("HitExplain", "LegExplain"),
     "shoal.core.fusion_choice": ("Fusion", "FusionKind", "SearchDefaults"),
+    "shoal.core.named_vectors": ("NamedVector",),
     "shoal.core.replies": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "ShardInfo", "WorkerInfo"),
     "shoal.core.shard_calls": ("SegmentExplain",),
     "shoal.core.tuning_calls": ("CurvePoint", "SegmentCurve", "ShardRecall"),

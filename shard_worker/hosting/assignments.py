@@ -288,7 +288,8 @@ class Assignments:
     def _tell_spec(self, shard: ShardId, spec: CollectionSpec) -> None:
         self._specs[shard] = spec
         self._host.open[shard].tell_spec(spec)
-        log.info(event("collection_altered", shard=shard, index=spec.index, recall=spec.recall))
+        index = ",".join(f"{each.name}={each.index}" for each in spec.vectors) or spec.index
+        log.info(event("collection_altered", shard=shard, index=index, recall=spec.recall))
         self._look_soon(shard)
 
     def _fail(self, shard: ShardId, replica: ReplicaId, reason: ShoalError) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from shoal.client.flow import Flow
 from shoal.client.verbs import Verbs
 from shoal.core.fusion_choice import SearchDefaults
+from shoal.core.named_vectors import NamedVector
 from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.tuning_calls import SegmentCurve, ShardRecall
@@ -34,7 +35,7 @@ class CollectionCalls(ABC):
         min_isr: int | None = None,
         text: Mapping[str, Any] | None = None,
         search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
-        vectors: Mapping[str, Any] | None = None,
+        vectors: Mapping[str, Any] | Sequence[NamedVector] | None = None,
         exist_ok: bool = False,
         timeout: float | None = None,
     ) -> None:
@@ -54,7 +55,7 @@ class CollectionCalls(ABC):
 
         vectors: instead of dim, for points with several vectors, of which each may lack some: by name the dimension, or
         a dict with dim, metric and index, as in {"image": 512, "text": {"dim": 384, "metric": "cosine"}}, which are
-        otherwise those of the call. At most 16; names are 1 to 64 characters of [a-zA-Z0-9_-].
+        otherwise those of the call; or `spec.vectors` of a collection. At most 16, with names [a-zA-Z0-9_-]{1,64}.
 
         exist_ok: a collection that has the name already is left as it is, with its index, text fields and points.
         AlreadyExists is raised, and names it, if the dimension or metric is another one, also of a named vector.
@@ -230,7 +231,7 @@ class AwaitedCollectionCalls(ABC):
         min_isr: int | None = None,
         text: Mapping[str, Any] | None = None,
         search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
-        vectors: Mapping[str, Any] | None = None,
+        vectors: Mapping[str, Any] | Sequence[NamedVector] | None = None,
         exist_ok: bool = False,
         timeout: float | None = None,
     ) -> None:

@@ -39,7 +39,7 @@ def points_from_input(ids: Any, vectors: Any, payloads: Any, *, integers_stay: b
     columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one point is needed", ErrorDetails(field="ids"))
-    if isinstance(vectors, Mapping):
+    if not isinstance(vectors, np.ndarray) and isinstance(vectors, Mapping):
         named = columns_from_input(vectors, len(columns), integers_stay=integers_stay)
         none = np.empty((len(columns), 0), dtype=np.float32)
         return PointColumns(ids=columns, vectors=none, payloads=_payloads(payloads, len(columns)), named=named)

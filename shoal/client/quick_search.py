@@ -73,7 +73,7 @@ class QuickSearches:
     def __init__(self, session: Session, general: Callable[..., Search], message_bytes: int) -> None:
         self._session, self._general, self._message_bytes = session, general, message_bytes
         self._heads: dict[Any, bytes] = {}
-        self._before: dict[tuple[int, int, str], bytes] = {}
+        self._before: dict[tuple[int, int, str | None], bytes] = {}
 
     def data(self, name: Any, queries: Matrix, k: Any, filter: Any, using: Any, options: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a search; None for one that is not usual. queries: as `one_query` or `several_queries`
@@ -88,10 +88,9 @@ class QuickSearches:
         rows, dim = (1, len(queries)) if queries.ndim == 1 else queries.shape
         if rows > 1 and (rows > DEFAULT_LIMITS.batch_queries or rows * (k or DEFAULT_K) > DEFAULT_LIMITS.batch_hits):
             return None
-        shape = (rows, dim, using or "")
-        before = self._before.get(shape)
+        before = self._before.get((rows, dim, using))
         if before is None:
-            before = _kept(self._before, shape, bytes_before_queries(*shape))
+            before = _kept(self._before, (rows, dim, using), bytes_before_queries(rows, dim, using or ""))
         tokens = self._session.encoded(name) if options["consistency"] == Consistency.SESSION else b""
         data = bytes_of_search(head, tokens, before, queries)
         return data if len(data) <= self._message_bytes else None

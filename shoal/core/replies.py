@@ -96,9 +96,9 @@ class CollectionInfo:
     """A collection and its contents.
 
     growing_rows: rows in exact, growing segments; sealed_rows: rows in built indexes (rows of replaced or deleted
-    points count until a merge removes them); builds_pending: number of shards with an index build that runs or is due;
-    bytes: on disk; memory_bytes: of vectors, graphs and their tables; waiting: why due builds do not begin, in words,
-    else "".
+    points count until a merge removes them), with named vectors a row of each vector counts beside that of the point;
+    builds_pending: number of index builds that run or are due; bytes: on disk; memory_bytes: of vectors, graphs and
+    their tables; waiting: why due builds do not begin, in words, else "".
     """
 
     id: str

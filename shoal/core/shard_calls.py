@@ -303,8 +303,9 @@ class ShardCount:
 class ShardStats:
     """The contents of one replica.
 
-    bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: why a due build does not begin, in
-    words, else "".
+    growing_rows, sealed_rows, segments, builds_pending: with named vectors, of the index of the points and of that of
+    each vector together; bytes: on disk; memory_bytes: of vectors, indexes and their tables; waiting: why a due build
+    does not begin, in words, else "".
     """
 
     shard: ShardId

@@ -67,16 +67,14 @@ def read(
     """Return the points of a collection, or those that match, as a dataset of Ray. They are read when it is used.
 
     It has the columns `id` (int64 or string), `vector` (tensors (dim,) float32) and `payload` (JSON texts, null where
-    there is none). Of a collection with named vectors, each has a column with its name instead of `vector` (that of a
-    vector called id or payload is `vector.id` or `vector.payload`): lists (dim,) float32, null where a point lacks it.
-    columns: instead of `payload`, fields of payloads by name with their Arrow types, null where a
-    payload lacks the field. ids: "auto" takes the type that the ids have, int64 for an empty collection; "string" makes
-    texts of integers, too. A collection with ids of both kinds needs it.
+    there is none). Named vectors have a column each, of their name (`vector.id` and `vector.payload` for these two):
+    lists (dim,) float32, null where a point lacks it. columns: instead of `payload`, fields of payloads by name with
+    their Arrow types, null where a payload lacks the field. ids: "auto" takes the type that the ids have, int64 for an
+    empty collection; "string" makes texts of integers, too. A collection with ids of both kinds needs it.
 
     parallelism: read tasks; None: up to four for each processor of Ray. For more than one, the ids of all points are
     read once beforehand, without vectors and payloads, to cut ranges of equal size. batch: points in a page, at most
-    10,000. consistency: see `shoal.Client.search`; "primary" sees every acknowledged write. timeout: seconds for each
-    page.
+    10,000. consistency: see `shoal.Client.search`; "primary" sees every acknowledged write. timeout: of a page, in s.
 
     A point that exists, and matches, during the whole read comes exactly once. Raises InvalidArgument for bad
     arguments, NotFound; the dataset raises NotFound when the collection is dropped meanwhile.
@@ -89,15 +87,14 @@ def read(
         info = client.describe_collection(name_from_input(collection))
         kind = _kind_of_ids(client, collection, filter, consistency) if ids == "auto" else ids
         points = client.count(collection, filter, consistency=consistency)
-    vectors = info.spec.vectors if with_vectors else ()
-    check_not_taken(columns, vectors)
     tables = PointTables(
         ids=kind,
-        dim=info.spec.dim if with_vectors and not vectors else None,
+        dim=info.spec.dim if with_vectors and not info.spec.vectors else None,
         payload=with_payload and columns is None,
         columns=tuple((columns or {}).items()),
-        vectors=vectors,
+        vectors=info.spec.vectors if with_vectors else (),
     )
+    check_not_taken(columns, tables.vectors)
     asked = _Asked(
         address=where,
         collection=collection,

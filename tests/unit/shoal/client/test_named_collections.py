@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import shoal
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import AlreadyExists, InvalidArgument
 from shoal.core.metric import Metric
@@ -31,11 +32,14 @@ def test_a_collection_tells_its_vectors(side: Side) -> None:
     spec = side.describe_collection("c").spec
     assert (spec.vectors, spec.dim, spec.point_dim) == (NAMED, 0, 6)
     assert [each.spec.vectors for each in side.list_collections()] == [NAMED]
+    assert isinstance(spec.vectors[0], shoal.NamedVector)
     side.create_collection("d", vectors={"a": np.int64(7), "b": {"dim": 2, "index": "flat"}}, metric="ip", index="ivf")
     assert side.describe_collection("d").spec.vectors == (
         NamedVector(name="a", dim=7, metric=Metric.IP, index="ivf"),
         NamedVector(name="b", dim=2, metric=Metric.IP, index="flat"),
     )
+    side.create_collection("e", vectors=spec.vectors, metric="ip")
+    assert side.describe_collection("e").spec.vectors == NAMED
     side.create_collection("plain", 2, "cosine")
     plain = side.describe_collection("plain").spec
     assert (plain.vectors, plain.dim, plain.metric) == ((), 2, Metric.COSINE)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import shoal
 from shoal import Dense, Text
@@ -14,6 +16,10 @@ from shoal.client.leg_input import legs_from_input
 from shoal.core.errors import InvalidArgument
 from shoal.core.fused_search import DenseLeg, FusedSearch, TextLeg
 from shoal.core.requests import Search
+from shoal.v1 import search_pb2
+from shoal.wire.public_calls import METHODS, encoded
+from tests.twins.router_answers import MockedClient, MockTransport
+from tests.twins.router_bytes import BytesMockTransport
 from tests.unit.shoal.client.named_sides import SIDES, VECTORS, Side
 
 IMAGES = [[0, 0], [1, 0], [2, 0], None, [4, 0]]
@@ -74,6 +80,35 @@ def test_a_usual_search_by_name_is_sent_as_bytes_where_others_are(side: Side) ->
     assert [request.vector for request in side.sent(Search)] == ["image", "image"]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=64),
+    st.integers(1, 3),
+    st.sampled_from([{}, {"recall": 0.5}, {"exact": True}, {"filter": {"a": 1}}, {"k": 3}, {"allow_partial": True, "with_payload": False}]),
+)
+def test_the_bytes_of_a_usual_search_by_name_mean_what_the_general_way_says(name: str, rows: int, options: dict[str, Any]) -> None:
+    sent: list[bytes] = []
+
+    class Watched(BytesMockTransport):
+        def exchange(self, address: str, kind: Any, data: bytes, timeout_s: float) -> bytes:
+            sent.append(data)
+            raise InvalidArgument("enough")
+
+    def general(address: str, request: Any, timeout_s: float) -> Any:
+        sent.append(encoded(METHODS[Search], request, 10**6))
+        raise InvalidArgument("enough")
+
+    queries = np.arange(2.0 * rows, dtype=np.float32).reshape(rows, 2)
+    for transport in (Watched(general), MockTransport(general)):
+        client = MockedClient(transport, "one:1", None, None)
+        verb: Any = client.search if rows == 1 else client.search_many
+        with pytest.raises(InvalidArgument, match="enough"):
+            verb("c", queries[0] if rows == 1 else queries, using=name, **options)
+    quick, usual = (search_pb2.SearchRequest.FromString(data) for data in sent)
+    assert quick == usual
+    assert usual.legs[0].field == name
+
+
 def test_several_vectors_are_fused_by_name(side: Side) -> None:
     hits = side.search("c", {"image": NEAR_0, "text": [0, 1, 0]}, k=3)
     assert hits[0].id in (0, 2)
@@ -130,7 +165,7 @@ def test_a_vector_with_a_name_beside_a_text_is_a_leg_of_that_name(side: Side) ->
 
 
 @pytest.mark.parametrize(
-    ("given", "options", "said"),
+    ("name", "options", "said"),
     [
         ("c", {"vector": NEAR_0}, "collection 'c' has several vectors, give the name of one: image, text"),
         ("c", {"vector": [0, 0, 0], "using": "image"}, "vectors have dimension 3, the collection has 2|dimension"),
@@ -158,9 +193,9 @@ def test_a_vector_with_a_name_beside_a_text_is_a_leg_of_that_name(side: Side) ->
         ("c", {"legs": [Dense(NEAR_0, using="image")], "vector": {"image": NEAR_0}}, "vector and legs are given"),
     ],
 )
-def test_what_is_wrong_is_told(side: Side, given: str, options: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_is_told(side: Side, name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
-        side.search(given, **options)
+        side.search(name, **options)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def by_words(client: shoal.Client) -> None:
 
 def by_name(client: shoal.Client) -> None:
     client.create_collection("films", vectors={"image": 4, "text": {"dim": 2, "metric": "cosine", "index": "hnsw"}}, replicas=1)
+    client.create_collection("more films", vectors=client.describe_collection("films").spec.vectors)
     client.alter_collection("films", index={"image": "flat"})
     vectors: dict[str, Any] = {"image": np.zeros((2, 4)), "text": [[0, 1], None]}
     assert_type(client.upsert("films", [1, 2], vectors), int)
