@@ -13,11 +13,13 @@ import typer
 from shoal.cli import output
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.text_settings import DefaultsOption, TextFieldOption, defaults_in_words, defaults_of, fields_in_words, text_fields_of
+from shoal.cli.vector_options import NamedVectorOption, cells_of, indexes_of, named_vectors_of, vectors_document, vectors_in_words
 from shoal.client.client import Client
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError
 from shoal.core.fusion_choice import SearchDefaults, defaults_to_input
 from shoal.core.health import ShardCondition
+from shoal.core.named_vectors import NamedVector
 from shoal.core.replies import CollectionInfo, CollectionSummary
 from shoal.core.text_fields import options_to_input
 
@@ -55,7 +57,8 @@ def create(
     ctx: typer.Context,
     name: NameArgument,
     *,
-    dim: Annotated[int, typer.Option(help="Length of its vectors.")],
+    dim: Annotated[int | None, typer.Option(help="Length of its vectors.")] = None,
+    vector: NamedVectorOption = None,
     metric: MetricOption = "l2",
     shards: ShardsOption = 1,
     replicas: Annotated[int, typer.Option(help=ReplicasHelp)] = 1,
@@ -68,12 +71,18 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create a collection; returns when all its shards serve (600 s at most, unless --timeout says more)."""
-    fields = text_fields_of(text)
+    if (dim is None) == (not vector):
+        raise typer.BadParameter("give --dim for one vector without a name, or --vector NAME=DIM for each of several")
+    fields, vectors = text_fields_of(text), named_vectors_of(vector)
     options: dict[str, Any] = {"index": index, "recall": recall, "min_isr": min_isr, "text": fields or None}
+    options |= {"vectors": vectors} if vectors else {"dim": dim}
     with client_of(ctx, address, timeout, CREATE_TIMEOUT_S) as client:
-        _created(client, name, lambda: client.create_collection(name, dim, metric, shards, replicas, **options))
+        _created(client, name, lambda: client.create_collection(name, metric=metric, shards=shards, replicas=replicas, **options))
     copies = f", {replicas} replicas" if replicas > 1 else ""
-    words = f"created {name}: dim {dim}, {metric}, {output.counted(shards, 'shard')}{copies}, index {index}, recall {recall:g}"
+    each = "  ".join(f"{one}={of['dim']},{of.get('metric', metric)},{of.get('index', index)}" for one, of in vectors.items())
+    rest = f"{output.counted(shards, 'shard')}{copies}"
+    words = f"{each}; {rest}" if vectors else f"dim {dim}, {metric}, {rest}, index {index}"
+    words = f"created {name}: {words}, recall {recall:g}"
     _said(as_json, {"created": name}, f"{words}, text {', '.join(sorted(fields))}" if fields else words)
 
 
@@ -111,7 +120,7 @@ def list_all(ctx: typer.Context, address: AddressOption = None, timeout: Timeout
         return
     output.table(
         ("name", "state", "dim", "metric", "shards", "replicas", "index", "recall"),
-        ((each.name, each.state, each.spec.dim, each.spec.metric, each.spec.shards, *_kept(each)) for each in listed),
+        map(_row, listed),
     )
 
 
@@ -136,6 +145,7 @@ def show(
         output.document(described)
         return
     told = {"bytes": ("on disk", output.size(info.bytes)), "memory_bytes": ("in memory", output.size(info.memory_bytes))}
+    told |= {"vectors": ("vectors", vectors_in_words(info.spec))}
     told |= {"text": ("text", fields_in_words(info.spec.text)), "search_defaults": ("searches", defaults_in_words(info.spec.defaults))}
     rows = (told.get(key, (key.replace("_", " "), str(value))) for key, value in described.items())
     output.table(("what", "value"), rows, cell_columns=_SHOWN_COLUMNS)
@@ -146,7 +156,7 @@ def alter(
     ctx: typer.Context,
     name: NameArgument,
     *,
-    index: Annotated[str | None, typer.Option(help=_INDEXES)] = None,
+    index: Annotated[list[str] | None, typer.Option(help=f"{_INDEXES} Of a named vector: NAME=INDEX, may be repeated.")] = None,
     recall: Annotated[float | None, typer.Option(metavar="R", help=_RECALL)] = None,
     replicas: Annotated[int | None, typer.Option(help=ReplicasHelp)] = None,
     min_isr: Annotated[int | None, typer.Option(help=MinIsrHelp)] = None,
@@ -159,24 +169,36 @@ def alter(
     as_json: JsonOption = False,
 ) -> None:
     """Change index, recall, replicas or text fields of a live collection; writes and searches go on meanwhile."""
-    if all(each is None for each in (index, recall, replicas, min_isr, search_defaults)) and not text and not drop_text:
+    indexes = indexes_of(index)
+    if all(each is None for each in (indexes, recall, replicas, min_isr, search_defaults)) and not text and not drop_text:
         raise typer.BadParameter("give --index, --recall, --replicas or --min-isr, or --text, --drop-text or --search-defaults")
     fields, defaults = text_fields_of(text), defaults_of(search_defaults)
     with client_of(ctx, address, timeout) as client:
         changed = _changed_fields(client.describe_collection(name).spec, fields, drop_text or ()) if text or drop_text else None
         searching: dict[str, Any] = {"text": changed, "search_defaults": defaults}
-        client.alter_collection(name, index=index, recall=recall, replicas=replicas, min_isr=min_isr, **searching)
+        client.alter_collection(name, index=indexes, recall=recall, replicas=replicas, min_isr=min_isr, **searching)
         if wait and (replicas is not None or min_isr is not None):
             _replicas_done(client, name, client.describe_collection(name).spec.replicas)
         info = _builds_done(client, name) if wait else client.describe_collection(name)
     spec = info.spec
-    altered = {"altered": name, "index": spec.index, "recall": spec.recall, "replicas": spec.replicas, "min_isr": spec.min_isr}
+    told = {each.name: each.index for each in spec.vectors} or spec.index
+    altered = {"altered": name, "index": told, "recall": spec.recall, "replicas": spec.replicas, "min_isr": spec.min_isr}
     copies = f", {spec.replicas} replicas, writes reach {spec.min_isr}" if spec.replicas > 1 or replicas is not None else ""
     texts = f", text {', '.join(each.name for each in spec.text) or 'none'}" if changed is not None else ""
     texts += f", searches {defaults_in_words(spec.defaults)}" if defaults is not None else ""
-    words = f"altered {name}: index {spec.index}, recall {spec.recall:g}{copies}{texts}{_pending(info)}"
+    words = f"altered {name}: index {cells_of(spec)[2]}, recall {spec.recall:g}{copies}{texts}{_pending(info)}"
     altered |= _searching_document(spec) if changed is not None or defaults is not None else {}
     _said(as_json, altered | {"builds_pending": info.builds_pending, "waiting": info.waiting}, words)
+
+
+def vectors_of_collection(client: Client, name: str, *, may_be_missing: bool = False) -> tuple[NamedVector, ...] | None:
+    """Return the named vectors of a collection, empty for one vector without a name; None if the collection is missing
+    and may be. No worker is asked. Raises NotFound.
+    """
+    for each in client.list_collections():
+        if each.name == name:
+            return each.spec.vectors
+    return None if may_be_missing else client.describe_collection(name).spec.vectors
 
 
 def _changed_fields(spec: CollectionSpec, added: Mapping[str, Any], dropped: Iterable[str]) -> dict[str, Any]:
@@ -288,16 +310,16 @@ def drop(
 
 
 def _described(each: CollectionSummary | CollectionInfo) -> dict[str, Any]:
+    vectors = vectors_document(each.spec)
     return {
         "name": each.name,
         "id": each.id,
         "state": each.state,
-        "dim": each.spec.dim,
-        "metric": str(each.spec.metric),
+        **{key: value for key, value in vectors.items() if key != "index"},
         "shards": each.spec.shards,
         "replicas": each.spec.replicas,
         "min_isr": each.spec.min_isr,
-        "index": each.spec.index,
+        **{key: value for key, value in vectors.items() if key == "index"},
         "recall": each.spec.recall,
     } | (_searching_document(each.spec) if each.spec.text or each.spec.defaults != SearchDefaults() else {})
 
@@ -307,8 +329,9 @@ def _searching_document(spec: CollectionSpec) -> dict[str, Any]:
     return {"text": fields, "search_defaults": defaults_to_input(spec.defaults)}
 
 
-def _kept(each: CollectionSummary) -> tuple[int, str, float]:
-    return each.spec.replicas, each.spec.index, each.spec.recall
+def _row(each: CollectionSummary) -> tuple[Any, ...]:
+    dim, metric, index = cells_of(each.spec)
+    return each.name, each.state, dim, metric, each.spec.shards, each.spec.replicas, index, each.spec.recall
 
 
 def _said(as_json: bool, document: dict[str, Any], text: str) -> None:

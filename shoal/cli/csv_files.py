@@ -82,8 +82,9 @@ def _values(row: dict[str, str], columns: Columns, place: str) -> dict[str, Any]
     for name, cell in row.items():
         if name == columns.id:
             values[name] = int(cell) if _INTEGER.fullmatch(cell) else cell
-        elif name == columns.vector or (columns.payload and name == columns.payload):
-            values[name] = _json(cell, name, place) if cell or name == columns.vector else None
+        elif name in columns.of_vectors or (columns.payload and name == columns.payload):
+            is_needed = columns.named is None and name == columns.vector
+            values[name] = _json(cell, name, place) if cell or is_needed else None
         elif cell:
             values[name] = _guessed(cell)
     return values

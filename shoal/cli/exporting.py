@@ -10,7 +10,7 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import IO, Annotated, Any, Protocol
 import typer
 
 from shoal.cli import output
-from shoal.cli.collection import NameArgument
+from shoal.cli.collection import NameArgument, vectors_of_collection
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.filter_text import FilterOption, filter_of
+from shoal.cli.guessing import ID, PAYLOAD, VECTOR, column_of
 from shoal.cli.parquet_files import pyarrow_or_refuse
 from shoal.cli.point_files import GZIP
 from shoal.client.client import Client
@@ -68,9 +69,10 @@ def export(
     arrow = pyarrow_or_refuse("writing") if ending == ".parquet" else None
     with client_of(ctx, address, timeout) as client:
         matching = filter_of(filters)
+        columns = _columns(client, name)
         total = client.count(name, matching, consistency=consistency)
         with _appearing(file) as part, output.progress(f"export {name}", total, pace) as moved:
-            writer: _PointWriter = _JsonLines(part, compressed=ending.endswith(GZIP)) if arrow is None else _Parquet(arrow, part)
+            writer: _PointWriter = _JsonLines(part, columns, ending.endswith(GZIP)) if arrow is None else _Parquet(arrow, part, columns)
             count = 0
             with closing(writer):
                 for points in _read(client, name, matching, consistency):
@@ -82,6 +84,11 @@ def export(
         output.document({"collection": name, "points": count, "file": str(file), "seconds": round(seconds, 3)})
     else:
         output.line(f"exported {output.counted(count, 'point')} of {name} into {file} in {seconds:.1f} s")
+
+
+def _columns(client: Client, name: str) -> dict[str, str]:
+    """Return the column of each named vector; that of the vector without a name under ""."""
+    return {each.name: column_of(each.name) for each in vectors_of_collection(client, name) or ()} or {"": VECTOR}
 
 
 def _read(client: Client, name: str, matching: Any, consistency: str) -> Iterator[list[Point]]:
@@ -107,18 +114,20 @@ def _appearing(file: Path) -> Iterator[IO[bytes]]:
 
 
 class _JsonLines:
-    """Writes one JSON object a line."""
+    """Writes one JSON object a line, with null for a vector that a point lacks."""
 
-    def __init__(self, file: IO[bytes], *, compressed: bool) -> None:
+    def __init__(self, file: IO[bytes], columns: Mapping[str, str], compressed: bool) -> None:
         self._zipped = gzip.GzipFile(fileobj=file, mode="wb") if compressed else None
+        self._columns = columns
         self._file: Any = file if self._zipped is None else self._zipped
 
     def write(self, points: list[Point]) -> None:
         """Write some points."""
-        lines = (
-            json.dumps({"id": point.id, "vector": _vector(point), "payload": point.payload}, ensure_ascii=False) + "\n" for point in points
-        )
+        lines = (json.dumps({ID: point.id, **self._vectors(point), PAYLOAD: point.payload}, ensure_ascii=False) + "\n" for point in points)
         self._file.write("".join(lines).encode("utf-8"))
+
+    def _vectors(self, point: Point) -> dict[str, list[float] | None]:
+        return {column: _vector(point, name) for name, column in self._columns.items()}
 
     def close(self) -> None:
         """End the compressed stream."""
@@ -127,10 +136,13 @@ class _JsonLines:
 
 
 class _Parquet:
-    """Writes columns id (int64 or string), vector (lists of float32) and payload (JSON texts)."""
+    """Writes columns id (int64 or string), vector (lists of float32) and payload (JSON texts).
 
-    def __init__(self, arrow: ModuleType, file: IO[bytes]) -> None:
-        self._arrow, self._file = arrow, file
+    Named vectors have a column each, with null where a point lacks one.
+    """
+
+    def __init__(self, arrow: ModuleType, file: IO[bytes], columns: Mapping[str, str]) -> None:
+        self._arrow, self._file, self._of_vectors = arrow, file, columns
         self._writer: Any = None
         self._kind: type = int
 
@@ -142,9 +154,9 @@ class _Parquet:
             said = "the collection has ids that are integers and ids that are texts"
             raise InvalidArgument(f"{said}, and a .parquet column has one type: export .jsonl")
         columns = {
-            "id": [point.id for point in points],
-            "vector": [_vector(point) for point in points],
-            "payload": [None if point.payload is None else json.dumps(point.payload, ensure_ascii=False) for point in points],
+            ID: [point.id for point in points],
+            **{column: [_vector(point, name) for point in points] for name, column in self._of_vectors.items()},
+            PAYLOAD: [None if point.payload is None else json.dumps(point.payload, ensure_ascii=False) for point in points],
         }
         self._writer.write_table(self._arrow.table(columns, schema=self._schema))
 
@@ -157,9 +169,14 @@ class _Parquet:
     def _open(self, kind: type) -> None:
         arrow, self._kind = self._arrow, kind
         ids = arrow.int64() if kind is int else arrow.string()
-        self._schema = arrow.schema([("id", ids), ("vector", arrow.list_(arrow.float32())), ("payload", arrow.string())])
+        vectors = [(column, arrow.list_(arrow.float32())) for column in self._of_vectors.values()]
+        self._schema = arrow.schema([(ID, ids), *vectors, (PAYLOAD, arrow.string())])
         self._writer = arrow.parquet.ParquetWriter(self._file, self._schema)
 
 
-def _vector(point: Point) -> list[float]:
-    return [] if point.vector is None else point.vector.tolist()
+def _vector(point: Point, name: str) -> list[float] | None:
+    """Return the vector of this name, "" for the one without a name; None if the point lacks it."""
+    read: Any = point.vector
+    vector = read if not name or read is None else read.get(name)
+    numbers: list[float] | None = None if vector is None else vector.tolist()
+    return numbers

@@ -18,6 +18,7 @@ from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.judged_queries import JudgedQueries, JudgedQuery, judged_queries, matrix_of_vectors
 from shoal.cli.text_settings import defaults_in_words
+from shoal.cli.vector_options import UsingOption
 from shoal.client.client import Client
 from shoal.client.legs import TEXT_NAME, Text
 from shoal.client.progress import Pace
@@ -47,6 +48,7 @@ def fit(
     *,
     queries: Annotated[Path, typer.Option(metavar="FILE", help='Lines of JSON: {"id": "q1", "text": "...", "vector": [...]}.')],
     qrels: Annotated[Path, typer.Option(metavar="FILE", help="Lines with query id, point id and grade, by tabs; or TREC's four columns.")],
+    using: UsingOption = None,
     candidates: Annotated[int, typer.Option(metavar="N", help="Hits that are read of each leg.")] = DEFAULT_CANDIDATES,
     metric: Annotated[str, typer.Option(help="What is to be best: ndcg@10.")] = METRIC,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the dealing of the queries into five folds.")] = 0,
@@ -61,7 +63,7 @@ def fit(
     _check_judged(judged, queries, qrels)
     with client_of(ctx, address, timeout) as client:
         spec = client.describe_collection(name).spec
-        read = _read(client, spec, judged, candidates)
+        read = _read(client, spec, judged, candidates, using)
         _check_found(read, qrels)
         found = _of_vectors(fitted(read, spec.defaults, seed=seed), spec.defaults, judged.have_vectors)
         saved = save and found.may_be_saved
@@ -98,11 +100,12 @@ def _check_judged(judged: JudgedQueries, queries: Path, qrels: Path) -> None:
         output.note(f"{qrels} judges {output.counted(judged.unknown, 'query', 'queries')} that {queries} does not have")
 
 
-def _read(client: Client, spec: CollectionSpec, judged: JudgedQueries, candidates: int) -> FitRead:
+def _read(client: Client, spec: CollectionSpec, judged: JudgedQueries, candidates: int, using: str | None) -> FitRead:
     if not spec.text:
         raise InvalidArgument(
             f"collection {spec.name!r} has no text field, so there is nothing to choose: add one with alter", ErrorDetails(field="name")
         )
+    metric = spec.vector_of(using or "").metric if judged.have_vectors else spec.metric
     boosts = boosts_to_read([each.name for each in spec.text], spec.defaults)
     queries, pace = judged.queries, Pace()
     step = max(1, _HITS_A_CALL // candidates)
@@ -110,18 +113,18 @@ def _read(client: Client, spec: CollectionSpec, judged: JudgedQueries, candidate
     with output.progress(f"read {spec.name}", len(queries), pace) as moved:
         for start in range(0, len(queries), step):
             part = queries[start : start + step]
-            dense = _dense(client, spec.name, part, candidates) if judged.have_vectors else [_NO_HITS] * len(part)
+            dense = _dense(client, spec.name, part, candidates, using) if judged.have_vectors else [_NO_HITS] * len(part)
             texts = [_texts(client, spec.name, part, candidates, each) for each in boosts]
             read += [
                 ReadQuery(dense=dense[at], texts=tuple(each[at] for each in texts), judged=query.judged) for at, query in enumerate(part)
             ]
             moved(start + len(part), len(queries))
-    terms = LegTerms(candidates=candidates, smaller_is_better=spec.metric.smaller_is_better)
+    terms = LegTerms(candidates=candidates, smaller_is_better=metric.smaller_is_better)
     return FitRead(queries=tuple(read), boosts=boosts, terms=terms)
 
 
-def _dense(client: Client, name: str, queries: tuple[JudgedQuery, ...], candidates: int) -> list[LegHits]:
-    answers = client.search_many(name, matrix_of_vectors(queries), candidates, with_payload=False)
+def _dense(client: Client, name: str, queries: tuple[JudgedQuery, ...], candidates: int, using: str | None) -> list[LegHits]:
+    answers = client.search_many(name, matrix_of_vectors(queries), candidates, using=using, with_payload=False)
     return [_raw(hits, [hit.score for hit in hits]) for hits in answers]
 
 

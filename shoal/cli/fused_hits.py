@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shoal.cli import output
-from shoal.cli.segment_rows import EXPLAIN_COLUMNS, explain_row
+from shoal.cli.segment_rows import explain_table
 from shoal.cli.snippets import found_in
 from shoal.client.results import Hit, Hits, LegHit, SearchExplain
 from shoal.core.text_calls import TextExplain, WordShare
@@ -72,7 +72,7 @@ def show_explain(hits: Hits) -> None:
     _behind(
         ("shard", "segment", "state", "rows", "words", "postings", "plan", "eligible", "scored", "us"), list(map(_text_row, explain.texts))
     )
-    _behind(EXPLAIN_COLUMNS, list(map(explain_row, explain)))
+    _behind(*explain_table(explain))
 
 
 def _behind(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from shoal.cli.matrix_files import AnyArray, bad
-from shoal.cli.point_files import lines_of, named, object_of, vector_of
+from shoal.cli.point_files import lines_of, named, object_of
 from shoal.cli.points import point_id_of
+from shoal.cli.read_vectors import vector_of
 from shoal.core.points import PointId
 from shoal.core.ranking_quality import Judged
 from shoal.core.shown import shown

@@ -23,9 +23,11 @@ PrefixOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Only hit
 BoostOption = Annotated[
     list[str] | None, typer.Option(metavar="FIELD=N", help="Search this text field, its scores times N; may be repeated. Else all fields.")
 ]
-WeightOption = Annotated[list[str] | None, typer.Option(metavar="LEG=N", help="Weight of a leg, dense or text; may be repeated.")]
+WeightOption = Annotated[
+    list[str] | None, typer.Option(metavar="LEG=N", help="Weight of a leg: dense, text, or the name of a vector; may be repeated.")
+]
 MinScoreOption = Annotated[
-    list[str] | None, typer.Option(metavar="LEG=S", help="Leave out hits of a leg, dense or text, with a worse score; may be repeated.")
+    list[str] | None, typer.Option(metavar="LEG=S", help="Leave out hits of a leg with a worse score; may be repeated.")
 ]
 FusionOption = Annotated[str | None, typer.Option(help="How scores of legs are joined: zscore, minmax or rrf; else the collection says.")]
 ConstantOption = Annotated[float | None, typer.Option("--c", metavar="C", help="Of rrf, 60.")]
@@ -41,9 +43,17 @@ _OF_TEXT = ("text", "match", "must", "must_not", "phrase", "prefix", "boost")
 _FUSED = ("fusion", "c", "candidates", "offset", "threshold", "diversity", "group_by", "group_size")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class QueryVector:
+    """A vector to search by. using: name of the vector of points that it is compared with, None if it has none."""
+
+    vector: Any
+    using: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LegSearch:
-    """What the options ask for. vector: whether a vector is a leg; text: the text leg; weights, min_scores: by leg;
+    """What the options ask for. text: the text leg; weights, min_scores: by leg;
     fused: options of the client's search.
     """
 
@@ -52,25 +62,34 @@ class LegSearch:
     min_scores: Mapping[str, float]
     fused: Mapping[str, Any]
 
-    def legs(self, vector: Any) -> list[Dense | Text]:
-        """Return the legs of a search. vector: None for none."""
-        dense = Dense(vector, weight=self.weights.get(DENSE_NAME), min_score=self.min_scores.get(DENSE_NAME))
-        given = {DENSE_NAME: None if vector is None else dense, TEXT_NAME: self.text}
+    def legs(self, vectors: Sequence[QueryVector]) -> list[Dense | Text]:
+        """Return the legs of a search, which are named like their vectors; a vector without a name is leg `dense`."""
+        given: dict[str, Dense | Text] = {}
+        for each in vectors:
+            leg = each.using or DENSE_NAME
+            if leg in given:
+                raise _refused("--using", f"names the vector {leg!r} twice")
+            options = {"weight": self.weights.get(leg), "min_score": self.min_scores.get(leg)}
+            given[leg] = Dense(each.vector, **options, using=each.using, name=leg)
+        if self.text is not None:
+            if TEXT_NAME in given:
+                raise _refused("--text", f"is the leg {TEXT_NAME!r}, and so is the vector of this name: search by one of them")
+            given[TEXT_NAME] = self.text
         for option, named in (("--weight", self.weights), ("--min-score", self.min_scores)):
-            absent = next((leg for leg in named if given.get(leg) is None), None)
+            absent = next((leg for leg in named if leg not in given), None)
             if absent is not None:
-                there = " and ".join(leg for leg, made in given.items() if made is not None)
-                raise _refused(option, f"names the leg {absent!r}, the search has {there}")
-        return [leg for leg in given.values() if leg is not None]
+                raise _refused(option, f"names the leg {absent!r}, the search has {' and '.join(given)}")
+        return list(given.values())
 
 
 def leg_search_of(params: Mapping[str, Any]) -> LegSearch | None:
-    """Return what the options of a command ask for; None if they name nothing but a vector.
+    """Return what the options of a command ask for; None if they name nothing but one vector.
 
     params: by name of their parameters, None if not given. Raises InvalidArgument for one that cannot be read.
     """
     given = {name: value for name, value in params.items() if value is not None and value is not False and value not in ((), [])}
-    if not any(name in given for name in (*_OF_TEXT, *_FUSED, "weight", "min_score", "highlight")):
+    fused_by_vectors = len(given.get("vector", ())) > 1
+    if not fused_by_vectors and not any(name in given for name in (*_OF_TEXT, *_FUSED, "weight", "min_score", "highlight")):
         return None
     weights, min_scores = numbers_of("--weight", given.get("weight", ())), numbers_of("--min-score", given.get("min_score", ()))
     fused = {name: given[name] for name in _FUSED if name in given}

@@ -182,6 +182,7 @@ app.command("delete")(points.delete)
 app.command("set-payload")(updates.set_payload)
 app.command("replace-payload")(updates.replace_payload)
 app.command("delete-payload")(updates.delete_payload)
+app.command("update-vectors")(updates.update_vectors)
 app.command("size")(size.size)
 app.command("fsck")(programs.fsck)
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from shoal.cli import output
 from shoal.cli.guessing import Columns, GivenColumns, guessed_columns
-from shoal.cli.matrix_files import AnyArray, Matrix, bad, mapped, unreadable
+from shoal.cli.matrix_files import Matrix, bad, mapped, unreadable
+from shoal.cli.read_vectors import Lengths, RowVectors, joined_vectors, taken_vectors
 from shoal.client.batch_pipeline import PointBatch
 from shoal.core.deep_json import DuplicateKey
 from shoal.core.payload import value_from_json
-from shoal.core.vector_input import row_from_input
 
 BATCH_BYTES = 32 * 1024 * 1024
 """Most bytes of a batch: vectors in memory, and text read."""
@@ -35,8 +35,9 @@ STDIN = Path("-")
 GZIP = ".gz"
 
 
-def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path | None) -> Iterator[PointBatch]:
-    """Yield the rows of a matrix in batches. path: of the matrix, for errors.
+def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path | None, using: str = "") -> Iterator[PointBatch]:
+    """Yield the rows of a matrix in batches. path: of the matrix, for errors; using: name of the vector that the rows
+    are, "" if it has none.
 
     ids: an .npy file of n ids; None: row numbers; payloads: a .jsonl file of n objects or nulls; None: no payloads.
     Raises InvalidArgument that names the first bad row, for a file that is missing, damaged or of another shape.
@@ -46,21 +47,20 @@ def matrix_batches(path: Path, matrix: Matrix, ids: Path | None, payloads: Path 
         raise bad(f"{ids} must hold a list of ids (n,), not an array of shape {mapped(ids).shape}")
     if ids is not None and len(mapped(ids)) != count:
         raise bad(f"{ids} has {len(mapped(ids))} rows, {path} has {count}")
-    if payloads is not None and payloads.is_file():
-        _check_lines(payloads, path, count)
-    texts = None if payloads is None else lines_of(payloads)
+    texts = None if payloads is None else PayloadFile(payloads, path, count)
     step = max(1, min(BATCH_POINTS, BATCH_BYTES // (4 * dim)))
     for start in range(0, count, step):
         end = min(start + step, count)
+        rows = matrix.read(start, end)
         yield PointBatch(
             ids=np.arange(start, end) if ids is None else np.array(mapped(ids)[start:end]),
-            vectors=matrix.read(start, end),
-            payloads=None if texts is None or payloads is None else _next_payloads(texts, end - start, payloads, path),
+            vectors={using: rows} if using else rows,
+            payloads=None if texts is None else texts.take(end - start),
             places=range(start, end),
             total=count,
         )
-    if texts is not None and payloads is not None and next(texts, None) is not None:
-        raise bad(f"{payloads} has more lines than {path} has rows ({count})")
+    if texts is not None:
+        texts.end()
 
 
 AnyColumns = Columns | GivenColumns
@@ -100,52 +100,71 @@ def settled(columns: AnyColumns, first: Mapping[str, Any], name: str) -> Columns
 
 def _batches_of(path: Path, lines: Iterable[Numbered], columns: Columns) -> Iterator[PointBatch]:
     size, seen, rows, name = _size(path), 0, 0, named(path)
-    waiting: list[tuple[int, Any, AnyArray, Any]] = []
-    held = 0
+    waiting: list[tuple[int, Any, RowVectors, Any]] = []
+    held, lengths = 0, Lengths(columns)
     for number, length, values in lines:
-        point = _point(values, columns, f"{name} line {number}")
-        if waiting and len(point[1]) != len(waiting[0][2]):
-            raise bad(f"{name} line {number}: its vector has {len(point[1])} numbers, the one before has {len(waiting[0][2])}")
+        place = f"{name} line {number}"
+        point = _point(values, columns, place)
+        lengths.check(point[1], place)
         waiting.append((number, *point))
-        held += length + point[1].nbytes
+        held += length + sum(0 if vector is None else vector.nbytes for vector in point[1])
         seen += length
         if held >= BATCH_BYTES or len(waiting) >= BATCH_POINTS:
             rows += len(waiting)
-            yield _batch(waiting, max(rows, rows * size // max(1, seen)))
+            yield _batch(waiting, columns, max(rows, rows * size // max(1, seen)))
             waiting, held = [], 0
     if waiting:
-        yield _batch(waiting, rows + len(waiting))
+        yield _batch(waiting, columns, rows + len(waiting))
 
 
-def _check_lines(payloads: Path, path: Path, rows: int) -> None:
-    """Raise InvalidArgument unless a file of payloads has a line for each row. It is read once for that, so that
-    nothing is written of an import that cannot end.
-    """
-    lines = sum(1 for _ in lines_of(payloads))
-    if lines != rows:
-        which = "fewer" if lines < rows else "more"
-        raise bad(f"{payloads} has {which} lines than {path} has rows ({rows}): {lines}")
+class PayloadFile:
+    """A .jsonl file with an object or null for each row of another file."""
+
+    def __init__(self, path: Path, rows_of: Path, rows: int) -> None:
+        """Count the lines of a file that can be read twice, so that nothing is written of an import that cannot end.
+
+        Raises InvalidArgument if they are not as many as the rows.
+        """
+        self._path, self._rows_of, self._rows = path, rows_of, rows
+        lines = sum(1 for _ in lines_of(path)) if path.is_file() else rows
+        if lines != rows:
+            raise bad(f"{path} has {'fewer' if lines < rows else 'more'} lines than {rows_of} has rows ({rows}): {lines}")
+        self._lines = lines_of(path)
+
+    def take(self, count: int) -> list[Any]:
+        """Return the next payloads. Raises InvalidArgument that names the line."""
+        taken = []
+        for number, text in islice(self._lines, count):
+            taken.append(None if text.strip() == "null" else object_of(text, f"{self._path} line {number}"))
+        if len(taken) < count:
+            raise bad(f"{self._path} has fewer lines than {self._rows_of} has rows")
+        return taken
+
+    def end(self) -> None:
+        """Raise InvalidArgument if there are more lines."""
+        if next(self._lines, None) is not None:
+            raise bad(f"{self._path} has more lines than {self._rows_of} has rows ({self._rows})")
 
 
-def _batch(points: list[tuple[int, Any, AnyArray, Any]], total: int) -> PointBatch:
+def _batch(points: list[tuple[int, Any, RowVectors, Any]], columns: Columns, total: int) -> PointBatch:
     places, ids, vectors, payloads = (list(column) for column in zip(*points, strict=True))
-    return PointBatch(ids=ids, vectors=np.stack(vectors), payloads=payloads, places=places, total=total)
+    return PointBatch(ids=ids, vectors=joined_vectors(vectors, columns), payloads=payloads, places=places, total=total)
 
 
-def _point(given: dict[str, Any], columns: Columns, place: str) -> tuple[Any, AnyArray, Any]:
-    for column in (columns.id, columns.vector):
+def _point(given: dict[str, Any], columns: Columns, place: str) -> tuple[Any, RowVectors, Any]:
+    for column in (columns.id,) if columns.named is not None else (columns.id, columns.vector):
         if column not in given:
             raise bad(f"{place} has no column {column!r} (it has: {', '.join(given) or 'none'})")
-    point_id, vector = given.pop(columns.id), vector_of(given.pop(columns.vector), columns.vector, place)
+    point_id, vectors = given.pop(columns.id), taken_vectors(given, columns, place)
     if not columns.payload or columns.payload not in given:
-        return point_id, vector, given or None
+        return point_id, vectors, given or None
     payload = given.pop(columns.payload)
     if payload is not None and not isinstance(payload, dict):
         raise bad(f"{place}: column {columns.payload!r} must be an object or null, not {type(payload).__name__} (--payload names it)")
     if given:
         other = next(iter(given))
         raise bad(f"{place} has column {other!r} beside {columns.payload!r}: --payload '' takes every other column as payload")
-    return point_id, vector, payload
+    return point_id, vectors, payload
 
 
 def object_of(text: str, place: str) -> dict[str, Any]:
@@ -159,24 +178,6 @@ def object_of(text: str, place: str) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise bad(f"{place} must be a JSON object, not {type(given).__name__}")
     return given
-
-
-def vector_of(value: Any, column: str, place: str) -> AnyArray:
-    """Return a vector (dim,) float64. Raises InvalidArgument that names the place and the column."""
-    try:
-        return row_from_input(value).astype(np.float64)
-    except ValueError as error:
-        raise bad(f"{place}: column {column!r} {error}") from None
-
-
-def _next_payloads(lines: Iterator[tuple[int, str]], count: int, payloads: Path, path: Path) -> list[Any]:
-    taken = []
-    for number, text in islice(lines, count):
-        place = f"{payloads} line {number}"
-        taken.append(None if text.strip() == "null" else object_of(text, place))
-    if len(taken) < count:
-        raise bad(f"{payloads} has fewer lines than {path} has rows")
-    return taken
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:

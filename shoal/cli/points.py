@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from shoal.cli import output
 from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.filter_text import FilterOption, filter_of
+from shoal.cli.guessing import VECTOR, column_of
 from shoal.client.client import Client
 from shoal.client.results import Point
 from shoal.core.points import PointId
@@ -105,8 +107,16 @@ def scroll(
 
 
 def _show(point: Point) -> None:
-    vector = {} if point.vector is None else {"vector": point.vector.tolist()}
-    output.document({"id": point.id, **vector, "payload": point.payload})
+    output.document({"id": point.id, **vector_keys(point), "payload": point.payload})
+
+
+def vector_keys(point: Point) -> dict[str, Any]:
+    """Return the vector of a point, or its named ones, under the keys from which an import reads them; none if it was
+    read without.
+    """
+    if isinstance(point.vector, Mapping):
+        return {column_of(name): vector.tolist() for name, vector in point.vector.items()}
+    return {} if point.vector is None else {VECTOR: point.vector.tolist()}
 
 
 def _matching(client: Client, name: str, which: dict[str, Any]) -> int:

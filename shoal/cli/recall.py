@@ -16,6 +16,7 @@ from shoal.cli import output
 from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.matrix_files import AnyArray, matrix_of
+from shoal.cli.vector_options import UsingOption
 from shoal.core.errors import InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.tuning_calls import SegmentCurve, ShardRecall
@@ -35,6 +36,7 @@ def tune(
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Queries like those to come: a matrix (n, dim), .npy, .fvecs or .bvecs.")
     ] = None,
+    using: UsingOption = None,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -44,7 +46,7 @@ def tune(
     """
     given = None if queries is None else _queries_in(queries)
     with client_of(ctx, address, timeout) as client:
-        curves = client.tune(name, k, given)
+        curves = client.tune(name, k, given, using=using)
     if as_json:
         output.document([dataclasses.asdict(curve) for curve in curves])
         return
@@ -61,6 +63,7 @@ def recall(
     sample: Annotated[int, typer.Option(metavar="N", help="Queries for each shard.")] = 100,
     k: KOption = 10,
     target: Annotated[float | None, typer.Option(metavar="R", help="Search with this target; the collection's own without it.")] = None,
+    using: UsingOption = None,
     address: AddressOption = None,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -68,9 +71,10 @@ def recall(
     """Measure the recall that searches of a live collection have, at low priority (600 s at most, unless --timeout)."""
     with client_of(ctx, address, timeout) as client:
         wanted = client.describe_collection(name).spec.recall if target is None else target
-        measured = client.measure_recall(name, k, sample, wanted)
+        measured = client.measure_recall(name, k, sample, wanted, using=using)
     if as_json:
         document = {"collection": name, "k": k, "target": wanted, "recall": mean_recall(measured)}
+        document |= {} if using is None else {"using": using}
         output.document(document | {"shards": [dataclasses.asdict(each) for each in measured]})
         return
     output.table(
@@ -122,9 +126,10 @@ def verdict(measured: Sequence[ShardRecall], target: float) -> str:
 
 def _show_curves(curves: Sequence[SegmentCurve], k: int) -> None:
     marks = [_MARKS[at] if at < len(_MARKS) else "+" for at in range(len(curves))]
+    named = any(curve.vector for curve in curves)
     output.table(
-        ("", "shard", "segment", "index", "rows", "breadth", "fetch", "recall", "us", "of exact"),
-        (row for mark, curve in zip(marks, curves, strict=True) for row in _curve_rows(mark, curve)),
+        ("", "shard", *(("vector",) if named else ()), "segment", "index", "rows", "breadth", "fetch", "recall", "us", "of exact"),
+        (row for mark, curve in zip(marks, curves, strict=True) for row in _curve_rows(mark, curve, named=named)),
     )
     output.line("")
     output.line(f"recall at {k} (upwards) against microseconds of one search; {_EXACT} exact search")
@@ -140,8 +145,8 @@ def _show_curves(curves: Sequence[SegmentCurve], k: int) -> None:
         output.note(f"{', '.join(dict.fromkeys(stand_ins))}: too few real queries so far, so rows of the segment were used as queries")
 
 
-def _curve_rows(mark: str, curve: SegmentCurve) -> list[tuple[object, ...]]:
-    head = (mark, curve.shard, curve.segment, curve.index, curve.rows)
+def _curve_rows(mark: str, curve: SegmentCurve, *, named: bool) -> list[tuple[object, ...]]:
+    head = (mark, curve.shard, *((curve.vector,) if named else ()), curve.segment, curve.index, curve.rows)
     rows: list[tuple[object, ...]] = [
         (
             *head,

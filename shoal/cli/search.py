@@ -31,20 +31,21 @@ from shoal.cli.leg_options import (
     OffsetOption,
     PhraseOption,
     PrefixOption,
+    QueryVector,
     TextOption,
     ThresholdOption,
     WeightOption,
     leg_search_of,
 )
 from shoal.cli.matrix_files import matrix_of
-from shoal.cli.segment_rows import EXPLAIN_COLUMNS, explain_row
+from shoal.cli.segment_rows import explain_table
+from shoal.cli.vector_options import names_of_vectors, vector_from
 from shoal.client.client import Client
 from shoal.client.legs import Dense, Text
 from shoal.client.results import WORDLESS, Hit, Hits
 from shoal.client.search_input import DEFAULT_K
-from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.errors import InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.payload import value_from_json
 
 MOST_QUERIES = 10_000
 RecallOption = Annotated[
@@ -59,8 +60,13 @@ def search(
     ctx: typer.Context,
     name: NameArgument,
     *,
-    vector: Annotated[str | None, typer.Option(metavar="JSON", help="One query, as in '[0.1, 0.2]'.")] = None,
+    vector: Annotated[
+        list[str] | None, typer.Option(metavar="JSON", help="One query, as in '[0.1, 0.2]'; repeated, with --using, to fuse several.")
+    ] = None,
     vectors: Annotated[Path | None, typer.Option(metavar="FILE", help="Many queries: a matrix (n, dim), .npy, .fvecs or .bvecs.")] = None,
+    using: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Name of the vector that is searched, one for each --vector, in order.")
+    ] = None,
     text: TextOption = None,
     match: MatchOption = None,
     must: MustOption = None,
@@ -93,43 +99,35 @@ def search(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search by one vector (--vector), by words (--text), by both, or by every row of a file (--vectors, 10,000)."""
+    """Search by a vector (--vector), by words (--text), by several of these, or by every row of a file (--vectors)."""
     legs = leg_search_of(ctx.params)
     _check_queries(vector, vectors, legs, explain)
+    names = names_of_vectors(using, len(vector or ()) if vectors is None else 1)
     breadths = {name: value for name, value in (("ef", ef), ("nprobe", nprobe)) if value is not None}
     options: dict[str, Any] = {"exact": exact, "recall": recall, "params": breadths or None, "consistency": consistency}
     options |= {"filter": filter_of(filters), "radius": radius, "with_payload": not id_only}
     with client_of(ctx, address, timeout) as client:
         if vectors is not None:
-            _show_many(_answers(client, name, vectors, k, options), as_json, id_only)
+            _show_many(_answers(client, name, vectors, k, options | {"using": names[0]}), as_json, id_only)
         elif legs is None:
-            _show_one(client.search(name, _parsed(vector), k, explain=explain, **options), as_json, id_only, explain)
+            (query,) = map(vector_from, vector or ())
+            _show_one(client.search(name, query, k, explain=explain, using=names[0], **options), as_json, id_only, explain)
         else:
-            given = legs.legs(None if vector is None else _parsed(vector))
+            given = legs.legs([QueryVector(vector=vector_from(each), using=of) for each, of in zip(vector or (), names, strict=True)])
             hits = client.search(name, k=k, legs=given, explain=explain, **legs.fused, **options)
             _show_fused(hits, given, legs.fused, as_json, id_only, explain)
 
 
-def _check_queries(vector: str | None, vectors: Path | None, legs: LegSearch | None, explain: bool) -> None:
+def _check_queries(vector: Sequence[str] | None, vectors: Path | None, legs: LegSearch | None, explain: bool) -> None:
     if vectors is None:
-        if vector is None and (legs is None or legs.text is None):
+        if not vector and (legs is None or legs.text is None):
             raise typer.BadParameter("without --text or other words, give either --vector or --vectors")
-    elif vector is not None:
+    elif vector:
         raise typer.BadParameter("give either --vector or --vectors")
     elif legs is not None:
         raise typer.BadParameter("--vectors searches by vectors only: texts, weights and the like go with one query")
     elif explain:
         raise typer.BadParameter("--explain goes with --vector or --text")
-
-
-def _parsed(text: str | None) -> list[Any]:
-    try:
-        value = value_from_json(text or "")
-    except ValueError as error:
-        raise InvalidArgument(f"--vector is not JSON: {error}", ErrorDetails(field="vector")) from None
-    if not isinstance(value, list):
-        raise InvalidArgument(f"--vector must be a list of numbers, not {type(value).__name__}", ErrorDetails(field="vector"))
-    return value
 
 
 def _answers(client: Client, name: str, file: Path, k: int | None, options: dict[str, Any]) -> Iterator[Hits]:
@@ -156,7 +154,7 @@ def _show_one(hits: Hits, as_json: bool, id_only: bool, explained: bool) -> None
         output.note(f"{output.counted(len(hits), 'hit')} found, as many as -k allows: there may be more within the radius")
     if explained and not as_json:
         output.line("")
-        output.table(EXPLAIN_COLUMNS, map(explain_row, hits.explain))
+        output.table(*explain_table(hits.explain))
 
 
 def _show_fused(hits: Hits, legs: Sequence[Dense | Text], fused: Mapping[str, Any], as_json: bool, id_only: bool, explained: bool) -> None:

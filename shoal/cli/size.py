@@ -11,6 +11,10 @@ import typer
 
 from shoal.cli import output
 from shoal.cli.connection import JsonOption
+from shoal.cli.vector_options import NamedVectorOption, named_vectors_of
+from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.metric import Metric
+from shoal.core.named_vectors import named_vectors_from_input
 from shoal.core.sizing import ReplicaSize, SizeEstimate, size_of
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -29,7 +33,8 @@ _DISK_PARTS = {"store": "store of points", "log": "log", "segments": "segments"}
 def size(
     *,
     points: Annotated[int, typer.Option(metavar="N", help="Points of the collection.")],
-    dim: Annotated[int, typer.Option(metavar="D", help="Length of its vectors.")],
+    dim: Annotated[int | None, typer.Option(metavar="D", help="Length of its vectors.")] = None,
+    vector: NamedVectorOption = None,
     index: Annotated[str, typer.Option(help="auto, flat, hnsw, ivf or a FAISS factory string.")] = "auto",
     payload_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of a payload, as JSON.")] = 0,
     id_bytes: Annotated[float, typer.Option(metavar="B", help="Mean size of a string id; 0 for integers.")] = 0,
@@ -41,10 +46,14 @@ def size(
 ) -> None:
     """Estimate memory and disk of a collection: for one replica, and in all."""
     budget = None if memory is None else bytes_of(memory)
+    if (dim is None) == (not vector):
+        raise typer.BadParameter("give --dim for one vector without a name, or --vector NAME=DIM for each of several")
+    vectors = named_vectors_from_input(named_vectors_of(vector), metric=Metric.L2, index=index, limits=DEFAULT_LIMITS)
     estimate = size_of(
         points=points,
-        dim=dim,
+        dim=dim or 0,
         index=index,
+        vectors=vectors,
         payload_bytes=payload_bytes,
         id_bytes=id_bytes,
         text_bytes=text_bytes,

@@ -1,4 +1,4 @@
-"""The commands `shoal set-payload`, `replace-payload` and `delete-payload`: payloads of points that exist."""
+"""The commands `shoal set-payload`, `replace-payload`, `delete-payload` and `update-vectors`: of points that exist."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from shoal.cli.collection import NameArgument
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
 from shoal.cli.filter_text import FilterOption, filter_of
 from shoal.cli.points import point_id_of
+from shoal.cli.vector_options import names_of_vectors, vector_from
 from shoal.client import updates as changes
 from shoal.client.client import Client
 from shoal.core.deep_json import DuplicateKey
@@ -79,13 +80,37 @@ def delete_payload(
         _change(client, name, which, lambda: client.delete_payload(name, keys, **which), yes=yes, as_json=as_json)
 
 
+def update_vectors(
+    ctx: typer.Context,
+    name: NameArgument,
+    *,
+    point: Annotated[str, typer.Option("--id", metavar="ID", help="The point.")],
+    vector: Annotated[list[str], typer.Option(metavar="JSON", help="Its new vector, as in '[0.1, 0.2]'; repeated, with --using.")],
+    using: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Name of the vector, one for each --vector, in order.")] = None,
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the vector of a point, or some of its named ones; its payload and its other vectors stay."""
+    names, given = names_of_vectors(using, len(vector)), [vector_from(text) for text in vector]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter("--using names a vector twice")
+    vectors: Any = [given[0]] if names[0] is None else {each: [row] for each, row in zip(names, given, strict=True)}
+    with client_of(ctx, address, timeout) as client:
+        changed = client.update_vectors(name, [point_id_of(point)], vectors)
+    _tell(name, changed, as_json=as_json)
+
+
 def _change(client: Client, name: str, which: dict[str, Any], change: Callable[[], int], *, yes: bool, as_json: bool) -> None:
     """Make a change if the user wants it, and print how many points it found."""
     matching = None if yes else client.count(name, _filter_of(which))
     if matching and not output.sure(f"change {output.counted(matching, 'point')} of collection {name}?"):
         output.error(f"nothing of {name} was changed", "answer y, or pass --yes")
         raise typer.Exit(1)
-    changed = 0 if matching == 0 else change()
+    _tell(name, 0 if matching == 0 else change(), as_json=as_json)
+
+
+def _tell(name: str, changed: int, *, as_json: bool) -> None:
     if as_json:
         output.document({"collection": name, "updated": changed})
     else:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from shoal.client.async_driver import AsyncDriver, AsyncTransport
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
+from shoal.client.collection_calls import AwaitedCollectionCalls
 from shoal.client.flow import Flow, Tried
-from shoal.client.leg_input import FusedOptions, needs_legs
+from shoal.client.leg_input import FusedOptions, LookedFor, needs_legs
 from shoal.client.legs import SearchLeg, Text
 from shoal.client.pages import Pages
 from shoal.client.point_updates import AwaitedPointUpdates
@@ -27,12 +28,8 @@ from shoal.client.routers import FROM_ENVIRONMENT, address_from_input
 from shoal.client.transports.choice import TransportName, async_transport
 from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
-from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.points import PointId
-from shoal.core.recovery import AuditEntry
-from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.requests import Search
-from shoal.core.tuning_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 
@@ -69,7 +66,7 @@ _SEE = "See Client."
 
 
 @_documented_as(Client)
-class AsyncClient(AwaitedPointUpdates):
+class AsyncClient(AwaitedCollectionCalls, AwaitedPointUpdates):
     """A connection to a cluster for asyncio: the verbs of `Client`, awaited; `scroll` is an async iterator.
 
     Any number of tasks may use it at once, also of several event loops, in several threads. Cancelling a task ends its
@@ -101,123 +98,11 @@ class AsyncClient(AwaitedPointUpdates):
         """
         await self._driver.close()
 
-    async def create_collection(
-        self,
-        name: str,
-        dim: int,
-        metric: str = "l2",
-        shards: int = 1,
-        replicas: int = 1,
-        *,
-        index: str = "auto",
-        recall: float = 0.95,
-        min_isr: int | None = None,
-        text: Mapping[str, Any] | None = None,
-        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
-        exist_ok: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """See Client."""
-        await self._run(
-            self._verbs.create_collection(
-                name,
-                dim,
-                metric=metric,
-                shards=shards,
-                replicas=replicas,
-                index=index,
-                recall=recall,
-                min_isr=min_isr,
-                text=text,
-                search_defaults=search_defaults,
-                exist_ok=exist_ok,
-                timeout=timeout,
-            )
-        )
-
-    async def alter_collection(
-        self,
-        name: str,
-        *,
-        index: str | None = None,
-        recall: float | None = None,
-        replicas: int | None = None,
-        min_isr: int | None = None,
-        text: Mapping[str, Any] | None = None,
-        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """See Client."""
-        await self._run(
-            self._verbs.alter_collection(
-                name,
-                index=index,
-                recall=recall,
-                replicas=replicas,
-                min_isr=min_isr,
-                text=text,
-                search_defaults=search_defaults,
-                timeout=timeout,
-            )
-        )
-
-    async def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
-        """See Client."""
-        await self._run(self._verbs.drop_collection(name, timeout))
-
-    async def list_collections(self, *, timeout: float | None = None) -> list[CollectionSummary]:
-        """See Client."""
-        return await self._run(self._verbs.list_collections(timeout))
-
-    async def collection_exists(self, name: str, *, timeout: float | None = None) -> bool:
-        """See Client."""
-        return await self._run(self._verbs.collection_exists(name, timeout))
-
-    async def describe_collection(self, name: str, *, timeout: float | None = None) -> CollectionInfo:
-        """See Client."""
-        return await self._run(self._verbs.describe_collection(name, timeout))
-
     async def optimize(self, name: str, progress: bool | Progress = False, *, timeout: float | None = None) -> None:
         """See Client."""
         with Shown(progress, f"optimize {name}").drawn(None) as told:
             work = self._verbs.optimize(name, timeout, told)
             work.settled(await self._driver.run_all(work.flows, len(work.flows), len(work.flows), work.done))
-
-    async def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
-        """See Client."""
-        return await self._run(self._verbs.tune(name, k, queries, timeout))
-
-    async def measure_recall(
-        self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
-    ) -> list[ShardRecall]:
-        """See Client."""
-        return await self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
-
-    async def recover_shard(
-        self,
-        name: str,
-        shard: int,
-        *,
-        worker: str | None = None,
-        accept_data_loss: bool = False,
-        reason: str = "",
-        asked_by: str = "",
-        timeout: float | None = None,
-    ) -> ShardRecovery:
-        """See Client."""
-        return await self._run(
-            self._verbs.recover_shard(
-                name, shard, worker=worker, accept_data_loss=accept_data_loss, reason=reason, asked_by=asked_by, timeout=timeout
-            )
-        )
-
-    async def audit(self, limit: int = 100, *, timeout: float | None = None) -> list[AuditEntry]:
-        """See Client."""
-        return await self._run(self._verbs.audit(limit, timeout))
-
-    async def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
-        """See Client."""
-        return await self._run(self._verbs.cluster(timeout))
 
     async def upsert(
         self,
@@ -285,6 +170,7 @@ class AsyncClient(AwaitedPointUpdates):
         explain: bool = False,
         text: str | Text | None = None,
         legs: Sequence[SearchLeg] | None = None,
+        using: str | None = None,
         **fused: Unpack[FusedOptions],
     ) -> Hits:
         """See Client."""
@@ -300,12 +186,13 @@ class AsyncClient(AwaitedPointUpdates):
             "explain": explain,
         }
         if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
-            return await self._run(self._verbs.fused_search(name, (vector, text, legs), k, filter, radius, fused, options))
-        quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
+            wanted = LookedFor(vector, text, legs, using)
+            return await self._run(self._verbs.fused_search(name, wanted, k, filter, radius, fused, options))
+        quick = self._verbs.quick_search(name, vector, k, filter, radius, options, using) if self._driver.takes_bytes else None
         answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
             return quick.hits(answer)[0]
-        flow = self._verbs.search(name, vector, k, filter, radius, options)
+        flow = self._verbs.search(name, vector, k, filter, radius, options, using)
         return await self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     async def search_many(
@@ -327,6 +214,7 @@ class AsyncClient(AwaitedPointUpdates):
         explain: bool = False,
         text: Sequence[str | Text] | Text | None = None,
         legs: Sequence[SearchLeg | Sequence[Text]] | None = None,
+        using: str | None = None,
         **fused: Unpack[FusedOptions],
     ) -> list[Hits]:
         """See Client."""
@@ -342,12 +230,14 @@ class AsyncClient(AwaitedPointUpdates):
             "explain": explain,
         }
         if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
-            return await self._run(self._verbs.fused_search_many(name, (vectors, text, legs), k, filter, radius, fused, options))
-        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
+            return await self._run(
+                self._verbs.fused_search_many(name, LookedFor(vectors, text, legs, using), k, filter, radius, fused, options)
+            )
+        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options, using) if self._driver.takes_bytes else None
         answer = None if quick is None else await self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
             return quick.hits(answer)
-        flow = self._verbs.search_many(name, vectors, k, filter, radius, options)
+        flow = self._verbs.search_many(name, vectors, k, filter, radius, options, using)
         return await self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     async def get(

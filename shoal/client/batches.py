@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from shoal.client.cutting import MESSAGE_BYTES, point_sizes
 from shoal.client.flow import Flow
 from shoal.client.inputs import points_from_input
+from shoal.client.named_columns import dims_of, joined
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.errors import ErrorDetails, InvalidArgument, ShoalError
 from shoal.core.limits import DEFAULT_LIMITS
@@ -27,6 +28,8 @@ from shoal.core.points import PointColumns
 GATHERED_BYTES = MESSAGES_AT_ONCE * MESSAGE_BYTES
 GATHERED_POINTS = MESSAGES_AT_ONCE * DEFAULT_LIMITS.upsert_points
 """With GATHERED_BYTES: most that is gathered; it fills all messages that are sent at the same time."""
+
+_NO_DIMS: Mapping[str, int] = {}
 
 MakeWrite = Callable[[PointColumns], tuple[Write, Flow[None] | None]]
 
@@ -56,7 +59,7 @@ class Batches:
         self.written = 0
         self._make, self._number, self._told = make, 0, 0
         self._waiting: list[tuple[int, PointColumns]] = []
-        self._bytes = 0
+        self._bytes, self._dims = 0, _NO_DIMS
 
     def take(self, batch: Any) -> Iterator[BatchWrite]:
         """Take a batch; yield the writes to carry out before the next batch is requested.
@@ -65,7 +68,7 @@ class Batches:
         """
         try:
             points = _points(batch)
-            self._check_same_dim(points)
+            self._check_same_dims(points)
         except InvalidArgument as error:
             yield from self.rest()
             raise self._of_batch(self._number, error) from None
@@ -73,6 +76,7 @@ class Batches:
         if self._waiting and not self._fits(points, size):
             yield from self.rest()
         self._waiting.append((self._number, points))
+        self._dims = {**self._dims, **_dims(points)}
         self._number, self._bytes, self._told = self._number + 1, self._bytes + size, self._told + len(points)
         if self._bytes >= GATHERED_BYTES:
             yield from self.rest()
@@ -81,7 +85,7 @@ class Batches:
         """Yield the last write, if batches are waiting."""
         if not self._waiting:
             return
-        gathered, self._waiting, self._bytes = self._waiting, [], 0
+        gathered, self._waiting, self._bytes, self._dims = self._waiting, [], 0, _NO_DIMS
         lengths = [len(points) for _, points in gathered]
         write, before = self._make(_together([points for _, points in gathered]))
         numbers = tuple(number for number, _ in gathered)
@@ -110,11 +114,15 @@ class Batches:
         done = f"; {self.written} points of the batches before are written" if self.written else ""
         return type(error)(f"{place}{message}{done}", details)
 
-    def _check_same_dim(self, points: PointColumns) -> None:
-        dim = points.vectors.shape[1]
-        before = self._waiting[-1][1].vectors.shape[1] if self._waiting else dim
-        if dim != before:
-            raise InvalidArgument(f"vectors have dimension {dim}, those before have {before}", ErrorDetails(field="vectors", index=0))
+    def _check_same_dims(self, points: PointColumns) -> None:
+        """Raise InvalidArgument unless the points can be written together with those that wait."""
+        if self._waiting and (points.named is None) != (self._waiting[-1][1].named is None):
+            given, others = ("a matrix", "by name") if points.named is None else ("by name", "a matrix")
+            raise InvalidArgument(f"vectors are {given}, those of the batch before are {others}", ErrorDetails(field="vectors"))
+        for name, dim in _dims(points).items():
+            before, field = self._dims.get(name, dim), f"vectors[{name!r}]" if name else "vectors"
+            if dim != before:
+                raise InvalidArgument(f"{field} have dimension {dim}, those before have {before}", ErrorDetails(field=field, index=0))
 
     def _fits(self, points: PointColumns, size: int) -> bool:
         count = sum(len(waiting) for _, waiting in self._waiting)
@@ -137,6 +145,11 @@ def _points(batch: Any) -> PointColumns:
     return points_from_input(ids, vectors, payloads)
 
 
+def _dims(points: PointColumns) -> dict[str, int]:
+    """Return the dimension of the vectors by name; "" of those without one."""
+    return {"": points.vectors.shape[1]} if points.named is None else dims_of(points.named)
+
+
 def _together(parts: list[PointColumns]) -> PointColumns:
     if len(parts) == 1:
         return parts[0]
@@ -145,4 +158,5 @@ def _together(parts: list[PointColumns]) -> PointColumns:
         ids=np.concatenate([part.ids for part in parts]),
         vectors=np.concatenate([part.vectors for part in parts]),
         payloads=None if all(part.payloads is None for part in parts) else payloads,
+        named=None if parts[0].named is None else joined([(len(part), part.named or {}) for part in parts]),
     )

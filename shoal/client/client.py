@@ -12,8 +12,9 @@ from typing import Any, TypeVar, Unpack
 import numpy.typing as npt
 
 from shoal.client.batches import Batches, BatchWrite, iterated
+from shoal.client.collection_calls import CollectionCalls
 from shoal.client.flow import Flow, Tried
-from shoal.client.leg_input import FusedOptions, needs_legs
+from shoal.client.leg_input import FusedOptions, LookedFor, needs_legs
 from shoal.client.legs import SearchLeg, Text
 from shoal.client.pages import Pages
 from shoal.client.point_updates import PointUpdates
@@ -24,12 +25,8 @@ from shoal.client.sync_driver import SyncDriver, Transport
 from shoal.client.transports.choice import TransportName, blocking_transport
 from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
-from shoal.core.fusion_choice import SearchDefaults
 from shoal.core.points import PointId
-from shoal.core.recovery import AuditEntry
-from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardRecovery
 from shoal.core.requests import Search
-from shoal.core.tuning_calls import SegmentCurve, ShardRecall
 
 T = TypeVar("T")
 
@@ -57,7 +54,7 @@ def connect(
     return Client(address_from_input(address, port), timeout=timeout, transport=transport)
 
 
-class Client(PointUpdates):
+class Client(CollectionCalls, PointUpdates):
     """A connection to a cluster. Thread-safe; close it, or use it in a `with` statement.
 
     Every method raises ShoalErrors. InvalidArgument: bad input, raised at once. NotFound: the collection is unknown.
@@ -89,121 +86,6 @@ class Client(PointUpdates):
         """End running calls and release connections. Later calls raise PreconditionFailed."""
         self._driver.close()
 
-    def create_collection(
-        self,
-        name: str,
-        dim: int,
-        metric: str = "l2",
-        shards: int = 1,
-        replicas: int = 1,
-        *,
-        index: str = "auto",
-        recall: float = 0.95,
-        min_isr: int | None = None,
-        text: Mapping[str, Any] | None = None,
-        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
-        exist_ok: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Create a collection; returns when the primaries of all its shards serve, so that it can be used at once.
-
-        metric: "l2" (squared Euclidean distance), "ip" (inner product) or "cosine".
-
-        index: "auto" (exact while small, then a graph), "flat" (always exact), "hnsw", "ivf", or a FAISS factory string
-        such as "HNSW32", "HNSW16,SQ8", "IVF1024,Flat", "IVF1024,PQ64" or "IVF1024,RaBitQ". Quantised indexes take less
-        memory; their hits are scored exactly from the stored vectors.
-
-        recall: target of searches that give none, 0 < recall <= 1. replicas: of each shard, 1 to 7, each on another
-        worker. min_isr: replicas that a write must reach before it is acknowledged, 1 to replicas; None: replicas - 1,
-        at least 1.
-
-        text: payload fields to search by words, as in {"title": "auto", "body": {"kind": "auto", "stem": "german"}};
-        kinds are auto, cjk, words and raw. search_defaults: what searches with several legs do that say nothing, as in
-        {"fusion": "rrf", "c": 60, "dense_weight": 0.4, "text_weight": 0.6, "boosts": {"title": 2}}.
-
-        exist_ok: a collection that has the name already is left as it is, with its index, text fields and points. If
-        its dimension or metric is another one, AlreadyExists is raised, and names it.
-
-        Raises AlreadyExists when another call created the name, PreconditionFailed when there are fewer live workers
-        than replicas, InvalidArgument for values that cannot work, such as a PQ that does not divide dim, and
-        DeadlineExceeded when the timeout is over first: the collection exists then, if the message says so, and its
-        shards go on to be opened.
-        """
-        self._run(
-            self._verbs.create_collection(
-                name,
-                dim,
-                metric=metric,
-                shards=shards,
-                replicas=replicas,
-                index=index,
-                recall=recall,
-                min_isr=min_isr,
-                text=text,
-                search_defaults=search_defaults,
-                exist_ok=exist_ok,
-                timeout=timeout,
-            )
-        )
-
-    def alter_collection(
-        self,
-        name: str,
-        *,
-        index: str | None = None,
-        recall: float | None = None,
-        replicas: int | None = None,
-        min_isr: int | None = None,
-        text: Mapping[str, Any] | None = None,
-        search_defaults: Mapping[str, Any] | SearchDefaults | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """Change a live collection; returns when the cluster has accepted the change.
-
-        Arguments are as in `create_collection`; None leaves a value as it is; min_isr=0 is the default one. Writes and
-        searches go on meanwhile.
-
-        A new index: searches use the old index while segments are built anew and swapped one by one.
-        `describe_collection(name).builds_pending` is the number of shards with a running or due build (0: all is done);
-        `.waiting` says why a due build does not begin. A new recall holds from the next search on. Replicas are added
-        and removed in the background. Raises PreconditionFailed for more replicas than there are live workers.
-
-        text: all text fields from now on; those that are not named are dropped. Until the texts of all points are
-        indexed, searches by new ones raise PreconditionFailed. search_defaults: all of them; they hold from the next
-        search on.
-        """
-        self._run(
-            self._verbs.alter_collection(
-                name,
-                index=index,
-                recall=recall,
-                replicas=replicas,
-                min_isr=min_isr,
-                text=text,
-                search_defaults=search_defaults,
-                timeout=timeout,
-            )
-        )
-
-    def drop_collection(self, name: str, *, timeout: float | None = None) -> None:
-        """Drop a collection and delete its data.
-
-        When it returns, the router that answered no longer lists the collection, and the name is free.
-        """
-        self._run(self._verbs.drop_collection(name, timeout))
-
-    def list_collections(self, *, timeout: float | None = None) -> list[CollectionSummary]:
-        """Return all collections, in the order of their names; each has `.name`, `.spec`, `.state` and `.id`."""
-        return self._run(self._verbs.list_collections(timeout))
-
-    def collection_exists(self, name: str, *, timeout: float | None = None) -> bool:
-        """Return whether a collection has this name. One that is being dropped does not count."""
-        return self._run(self._verbs.collection_exists(name, timeout))
-
-    def describe_collection(self, name: str, *, timeout: float | None = None) -> CollectionInfo:
-        """Return a collection's spec, points, rows, segments and sizes."""
-        return self._run(self._verbs.describe_collection(name, timeout))
-
     def optimize(self, name: str, progress: bool | Progress = False, *, timeout: float | None = None) -> None:
         """Seal and merge everything now; returns when no row is growing and no index build is pending.
 
@@ -213,60 +95,6 @@ class Client(PointUpdates):
         with Shown(progress, f"optimize {name}").drawn(None) as told:
             work = self._verbs.optimize(name, timeout, told)
             work.settled(self._driver.run_all(work.flows, len(work.flows), len(work.flows), work.done))
-
-    def tune(self, name: str, k: int = 10, queries: Any = None, *, timeout: float | None = None) -> list[SegmentCurve]:
-        """Measure recall against cost of each sealed segment now, for k hits, and keep the result for later searches.
-
-        queries: (n, dim) real numbers like those that will be asked, at most 4,096. They count as asked, and are kept
-        as a kind of their own until others are given; 64 are enough for searches to rely on them. None: the queries are
-        those that the collection received; while there are too few, its own points are used. Each
-        SegmentCurve has points of growing breadth: recall, and microseconds of one search. Segments that are searched
-        exactly have no curve. Takes seconds to minutes, at low priority.
-        """
-        return self._run(self._verbs.tune(name, k, queries, timeout))
-
-    def measure_recall(
-        self, name: str, k: int = 10, sample: int = 100, recall: float | None = None, *, timeout: float | None = None
-    ) -> list[ShardRecall]:
-        """Measure the recall that searches have now, at low priority.
-
-        For each shard, `sample` of the queries it received are searched as usual and compared with the exact answer.
-        recall: the target to search with; None for the collection's own. ShardRecall.real_queries is False if the shard
-        has received too few queries, and its own points were used.
-        """
-        return self._run(self._verbs.measure_recall(name, k, sample, recall, timeout))
-
-    def recover_shard(
-        self,
-        name: str,
-        shard: int,
-        *,
-        worker: str | None = None,
-        accept_data_loss: bool = False,
-        reason: str = "",
-        asked_by: str = "",
-        timeout: float | None = None,
-    ) -> ShardRecovery:
-        """Make the data of another replica the data of a shard whose in-sync replicas are all lost for good.
-
-        Without accept_data_loss nothing is changed: the answer says which replica would be chosen and which would be
-        given up. worker: whose replica is to be chosen; None for the longest log. reason, asked_by: for the audit, at
-        most 1,000 and 64 characters. Raises PreconditionFailed while a replica that holds every acknowledged write may
-        still come back.
-        """
-        return self._run(
-            self._verbs.recover_shard(
-                name, shard, worker=worker, accept_data_loss=accept_data_loss, reason=reason, asked_by=asked_by, timeout=timeout
-            )
-        )
-
-    def audit(self, limit: int = 100, *, timeout: float | None = None) -> list[AuditEntry]:
-        """Return the operators' actions that may have cost data, newest first, at most `limit` entries."""
-        return self._run(self._verbs.audit(limit, timeout))
-
-    def cluster(self, *, timeout: float | None = None) -> ClusterInfo:
-        """Return the workers and shards of the cluster."""
-        return self._run(self._verbs.cluster(timeout))
 
     def upsert(
         self,
@@ -284,8 +112,14 @@ class Client(PointUpdates):
         payloads: n dicts or None, or None for all; all of them also as frames or Series of pandas or polars. If an id
         is given twice, the last point counts. Large input is cut into messages of about 4 MiB, of which four travel at
         a time; timeout holds for each of them. progress: True draws a bar with rows/s, on stderr or in a notebook's
-        cell; a function is called with (acknowledged, all). Raises InvalidArgument before anything is written; it names
-        the index of the first bad point (`error.details.index`).
+        cell; a function is called with (acknowledged, all).
+
+        In a collection with named vectors, vectors is a dict from names to such arrays or lists, as in {"image": a,
+        "text": b}. A list or Series has None for each point that lacks the vector. An upsert is the whole point, so
+        vectors that it does not give are gone; `update_vectors` keeps them.
+
+        Raises InvalidArgument before anything is written; it names the vector and the index of the first bad point
+        (`error.details.index`). Names and dimensions of a single message are checked by the server.
         """
         shown = Shown(progress, f"upsert {name}")
         write, before = self._verbs.upsert(name, ids, vectors, payloads, timeout)
@@ -347,21 +181,23 @@ class Client(PointUpdates):
         explain: bool = False,
         text: str | Text | None = None,
         legs: Sequence[SearchLeg] | None = None,
+        using: str | None = None,
         **fused: Unpack[FusedOptions],
     ) -> Hits:
-        """Return the k points nearest to `vector` (dim,), or with the words of `text`, or best in both, best first;
-        fewer only if fewer match.
+        """Return the k points nearest to `vector` (dim,), or with the words of `text`, or best in both, best first.
 
         filter: only points whose payload matches, as in {"label": 3, "price": {"$lt": 10}}; it costs no results and no
-        recall. k: 10 if not given. radius: only points at least as near (l2: score at most radius; ip, cosine: at
-        least). With radius and without k, all of them are returned, up to the 16,384 that one answer holds; `more` of
-        the result says whether k cut off any.
+        recall. k: 10 if not given; there are fewer hits only if fewer match. radius: only points at least as near (l2:
+        score at most radius; ip, cosine: at least). With radius and without k, all of them are returned, up to the
+        16,384 that one answer holds; `more` of the result says whether k cut off any.
 
         How exact vectors are searched, one of three: exact=True; recall (0 < recall <= 1), the share of the true
         nearest to find on average, by default the collection's; params={"ef": 64} or {"nprobe": 8}.
 
-        text is never parsed; legs, instead of vector and text, are any number of Dense and Text. With either, or with
-        one of `fused` (see FusedOptions), hits are ranked by fused scores, and tell `legs`, `highlights` and `group`.
+        using: the name of the vector that is compared, in a collection with named vectors. There vector may also be a
+        dict, as in {"image": [...], "text": [...]}, in which each is a leg with the name of its vector. text is never
+        parsed; legs, instead of vector and text, are any number of Dense and Text. With any of these, or with one of
+        `fused` (see FusedOptions), hits are ranked by fused scores, and tell `legs`, `highlights` and `group`.
 
         explain: `explain` of the result says how it was searched. allow_partial: leave out shards that do not answer,
         and name them in `missing_shards` of the result.
@@ -378,12 +214,13 @@ class Client(PointUpdates):
             "explain": explain,
         }
         if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
-            return self._run(self._verbs.fused_search(name, (vector, text, legs), k, filter, radius, fused, options))
-        quick = self._verbs.quick_search(name, vector, k, filter, radius, options) if self._driver.takes_bytes else None
+            wanted = LookedFor(vector, text, legs, using)
+            return self._run(self._verbs.fused_search(name, wanted, k, filter, radius, fused, options))
+        quick = self._verbs.quick_search(name, vector, k, filter, radius, options, using) if self._driver.takes_bytes else None
         answer = None if quick is None else self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
             return quick.hits(answer)[0]
-        flow = self._verbs.search(name, vector, k, filter, radius, options)
+        flow = self._verbs.search(name, vector, k, filter, radius, options, using)
         return self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     def search_many(
@@ -405,6 +242,7 @@ class Client(PointUpdates):
         explain: bool = False,
         text: Sequence[str | Text] | Text | None = None,
         legs: Sequence[SearchLeg | Sequence[Text]] | None = None,
+        using: str | None = None,
         **fused: Unpack[FusedOptions],
     ) -> list[Hits]:
         """Search as `search` does for each row of `vectors` (n, dim), in as few calls as possible: one call takes 4,096
@@ -412,7 +250,7 @@ class Client(PointUpdates):
 
         k and filter: one for all rows, or a list with one for each (a filter of None: all points). With radius and
         without k, each row gets at most 1,000,000 / n hits, and 244 or more. text: a list with one for each query.
-        legs: a Dense takes (n, dim), a Text a list; a list of Text is a leg, too.
+        legs: a Dense takes (n, dim), a Text a list; a list of Text is a leg, too. vectors by name are (n, dim) each.
         """
         options = {
             "recall": recall,
@@ -426,12 +264,13 @@ class Client(PointUpdates):
             "explain": explain,
         }
         if (fused or text is not None or legs is not None) and needs_legs(text, legs, fused):
-            return self._run(self._verbs.fused_search_many(name, (vectors, text, legs), k, filter, radius, fused, options))
-        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options) if self._driver.takes_bytes else None
+            wanted = LookedFor(vectors, text, legs, using)
+            return self._run(self._verbs.fused_search_many(name, wanted, k, filter, radius, fused, options))
+        quick = self._verbs.quick_search_many(name, vectors, k, filter, radius, options, using) if self._driver.takes_bytes else None
         answer = None if quick is None else self._driver.exchange(quick.address, Search, quick.data, quick.timeout_s)
         if quick is not None and isinstance(answer, bytes):
             return quick.hits(answer)
-        flow = self._verbs.search_many(name, vectors, k, filter, radius, options)
+        flow = self._verbs.search_many(name, vectors, k, filter, radius, options, using)
         return self._driver.run(flow, tried=answer if isinstance(answer, Tried) else None)
 
     def get(

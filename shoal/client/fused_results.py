@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
-from shoal.client.results import Hit, Hits, LegHit, SearchExplain
+from shoal.client.results import Hit, Hits, LegHit, SearchExplain, vectors_of
 from shoal.core.errors import Internal
 from shoal.core.fused_search import FieldSpans, FusedExplain, FusedFound, FusedSearch, LegColumns, Span, TextLeg
 from shoal.core.payload import value_from_json
@@ -39,7 +39,7 @@ def fused_hits_of(request: FusedSearch, found: FusedFound) -> list[Hits]:
             hits.ids.tolist(),
             hits.scores.tolist(),
             repeat(None) if hits.payloads is None else hits.payloads,
-            repeat(None) if hits.vectors is None else hits.vectors,
+            vectors_of(hits),
             _legs(request, found.legs, len(hits), words),
             repeat({}) if found.highlights is None else map(_marks, found.highlights),
             repeat(None) if found.group_values is None else map(_value, found.group_values),

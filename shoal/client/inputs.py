@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from shoal.client.named_input import columns_from_input
 from shoal.core.collection import check_range
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter
@@ -31,12 +32,17 @@ UINT32_MAX = 2**32 - 1
 def points_from_input(ids: Any, vectors: Any, payloads: Any, *, integers_stay: bool = False) -> PointColumns:
     """Return the points of a call, checked.
 
-    integers_stay: integer vectors are returned as they were given, for a caller that converts them to float32. Raises
-    InvalidArgument that names the index of the first bad point, as the caller counts.
+    vectors: (n, dim), or a mapping from names to vectors, see `columns_from_input`; `named` of the points then holds
+    them. integers_stay: integer vectors are returned as they were given, for a caller that converts them to float32.
+    Raises InvalidArgument that names the index of the first bad point, as the caller counts.
     """
     columns = ids_from_input(ids, DEFAULT_LIMITS, ordered=True)
     if len(columns) == 0:
         raise InvalidArgument("ids is empty, at least one point is needed", ErrorDetails(field="ids"))
+    if isinstance(vectors, Mapping):
+        named = columns_from_input(vectors, len(columns), integers_stay=integers_stay)
+        none = np.empty((len(columns), 0), dtype=np.float32)
+        return PointColumns(ids=columns, vectors=none, payloads=_payloads(payloads, len(columns)), named=named)
     matrix = vectors_from_input(vectors, integers_stay=integers_stay)
     _same_length("vectors", len(matrix), len(columns))
     if matrix.shape[1] == 0:

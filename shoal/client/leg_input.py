@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NamedTuple, NoReturn, TypedDict
 
 import numpy as np
 
 from shoal.client import inputs
-from shoal.client.legs import Dense, LegInput, Text
+from shoal.client.legs import TEXT_NAME, WORDS_NAME, Dense, LegInput, Text
 from shoal.client.many import Piece, pieces_of
+from shoal.client.named_input import name_of_vector, using_from_input
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.fused_search import DEFAULT_CANDIDATES, DenseLeg, GroupBy, Leg, TextLeg
 from shoal.core.fusion_choice import DEFAULT_RANK_CONSTANT, Fusion, FusionKind
@@ -75,26 +76,78 @@ def _is_usual(name: str, value: Any) -> bool:
     return value is usual or (type(value) is type(usual) and bool(value == usual))
 
 
-def legs_from_input(vector: Any, text: Any, legs: Any, *, many: bool) -> tuple[Leg, ...]:
+class LookedFor(NamedTuple):
+    """What a user searches for; None: not given. vector: (dim,), or a mapping with one for each name of a vector; text,
+    legs: as `search` takes them; using: name of the vector that `vector` is compared with.
+    """
+
+    vector: Any = None
+    text: Any = None
+    legs: Any = None
+    using: Any = None
+
+
+def legs_from_input(vector: Any, text: Any, legs: Any, using: Any = None, *, many: bool) -> tuple[Leg, ...]:
     """Return the legs of a search, at least one, with the same number of queries and names that differ.
 
-    many: vector is (n, dim), and text a list. Raises InvalidArgument that names the leg and the bad part of it.
+    vector, text, legs, using: see LookedFor; many: vectors are (n, dim), and text a list. Raises InvalidArgument that
+    names the leg and the bad part of it.
     """
     vectors = "vectors" if many else "vector"
+    check_using(using, vector, legs, vectors)
     if legs is None:
-        given: list[Any] = [] if vector is None else [Dense(vector)]
+        made = _vector_legs(vector, using, vectors, many)
         if text is not None:
-            given.append(_given_text(text, many))
-        if not given:
+            made.append(_leg(_given_text(text, many), many))
+        if not made:
             _refuse(f"there is nothing to search for: give {vectors}, text or legs", vectors)
-        made = [_leg(each, many) for each in given]
     else:
         for field, value in ((vectors, vector), ("text", text)):
             if value is not None:
                 _refuse(f"{field} and legs are given: give one of them, a {field} beside other legs is a leg, too", "legs")
         made = [_numbered(each, at, many) for at, each in enumerate(_listed_legs(legs))]
+    made = _told_apart(made)
     _check_together(made)
     return tuple(made)
+
+
+def check_using(using: Any, vector: Any, legs: Any, vectors: str) -> None:
+    """Raise InvalidArgument for a `using` beside what names its vectors itself. vectors: what `vector` is called."""
+    if using is None:
+        return
+    name_of_vector(using, "using")
+    if legs is not None:
+        _refuse(f"using is {using!r}, but legs are given: give using of each Dense", "using")
+    if isinstance(vector, Mapping):
+        names = ", ".join(map(str, vector))
+        _refuse(f"using is {using!r}, but {vectors} has names itself ({names}): leave using out, or give one vector", "using")
+    if vector is None:
+        _refuse(f"using is {using!r}, but no {vectors} is given that could be compared with it", "using")
+
+
+def _vector_legs(vector: Any, using: Any, field: str, many: bool) -> list[Leg]:
+    """Return a leg for each vector of a search without legs of its own."""
+    if vector is None:
+        return []
+    if not isinstance(vector, Mapping):
+        return [_leg(Dense(vector, using=using), many)]
+    if not vector:
+        _refuse(f"{field} is an empty dict, give a vector for at least one name, as in {{'image': [...]}}", field)
+    made = []
+    for name, value in vector.items():
+        checked = name_of_vector(name, field)
+        try:
+            made.append(_leg(Dense(value, using=checked), many))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"vector {checked!r}: {error.message}", error.details) from None
+    return made
+
+
+def _told_apart(legs: list[Leg]) -> list[Leg]:
+    """Return the legs with another name for a leg of text that is called as the vector of another leg is."""
+    if not any(isinstance(leg, DenseLeg) and leg.vector == leg.name == TEXT_NAME for leg in legs):
+        return legs
+    return [dataclasses.replace(leg, name=WORDS_NAME) if isinstance(leg, TextLeg) and leg.name == TEXT_NAME else leg for leg in legs]
 
 
 def fused_pieces(legs: Sequence[Leg], groups: Sequence[QueryGroup], options: Mapping[str, Any]) -> list[Piece]:
@@ -137,7 +190,8 @@ def _given_text(text: Any, many: bool) -> Any:
 def _leg(given: Any, many: bool) -> Leg:
     if isinstance(given, Dense):
         queries = inputs.queries_from_input(given.vector) if many else query_from_input(given.vector)
-        return DenseLeg(queries=queries, name=_name(given), weight=_weight(given), min_score=_min_score(given))
+        vector = using_from_input(given.using)
+        return DenseLeg(queries=queries, vector=vector, name=_name(given), weight=_weight(given), min_score=_min_score(given))
     if isinstance(given, Text):
         return _texts_leg(_one_for_each(given)) if many else _text_leg([given], [_ask(given)])
     if many and isinstance(given, (list, tuple)):

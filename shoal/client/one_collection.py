@@ -12,7 +12,8 @@ from shoal.client.async_client import AsyncClient, connect_async
 from shoal.client.client import Client, connect
 from shoal.client.results import Point
 from shoal.client.transports.choice import TransportName
-from shoal.core.errors import AlreadyExists, NotFound
+from shoal.core.collection import CollectionSpec
+from shoal.core.errors import AlreadyExists, ErrorDetails, InvalidArgument, NotFound
 
 Rows = tuple[Sequence[str], Sequence[Any], Sequence[Mapping[str, Any]]]
 """Ids, vectors and payloads of points, of the same length."""
@@ -38,15 +39,19 @@ class OneCollection:
         """Use the collection `name`; nothing is sent.
 
         options: arguments of `create_collection` for a collection that does not exist; None: it is never created.
-        address, timeout, transport: see `shoal.connect`; blocking, awaited: make the clients in its stead.
+        address, timeout, transport: see `shoal.connect`; blocking, awaited: make the clients in its stead. Raises
+        InvalidArgument for options with named vectors, because one vector is written for each point.
         """
+        if options is not None and options.get("vectors") is not None:
+            said = "create has vectors, but one vector without a name is written for each point: give dim, or leave it out"
+            raise InvalidArgument(said, ErrorDetails(field="create"))
         where = address if isinstance(address, str) else tuple(address)
         self.name, self._options = name, None if options is None else dict(options)
         self._make = blocking or partial(connect, where, timeout=timeout, transport=transport)
         self._blocking: Client | None = None
         self._make_awaited = awaited or partial(connect_async, where, timeout=timeout, transport=transport)
         self._awaited: AsyncClient | None = None
-        self._metric: str | None = None
+        self._spec: CollectionSpec | None = None
 
     @property
     def client(self) -> Client:
@@ -155,14 +160,17 @@ class OneCollection:
         """See clear."""
         await self.awaited.clear(self.name)
 
-    def metric(self) -> str:
-        """Return the collection's metric: l2, ip or cosine. It never changes, and is asked for once."""
-        if self._metric is None:
-            self._metric = str(self.client.describe_collection(self.name).spec.metric)
-        return self._metric
+    def metric(self, using: str | None = None) -> str:
+        """Return the metric of the vectors: l2, ip or cosine. It never changes, and is asked for once.
 
-    async def ametric(self) -> str:
+        using: the name of the vector. Raises InvalidArgument if there is none of this name, or several and no name.
+        """
+        if self._spec is None:
+            self._spec = self.client.describe_collection(self.name).spec
+        return str(self._spec.vector_of(using or "").metric)
+
+    async def ametric(self, using: str | None = None) -> str:
         """See metric."""
-        if self._metric is None:
-            self._metric = str((await self.awaited.describe_collection(self.name)).spec.metric)
-        return self._metric
+        if self._spec is None:
+            self._spec = (await self.awaited.describe_collection(self.name)).spec
+        return str(self._spec.vector_of(using or "").metric)

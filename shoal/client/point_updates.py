@@ -76,7 +76,8 @@ class PointUpdates(ABC):
     def update_vectors(self, name: str, ids: Any, vectors: Any, *, timeout: float | None = None) -> int:
         """Replace the vectors of points that exist; returns how many points were changed. Payloads stay.
 
-        ids, vectors: as `upsert` takes them, but each id once. Ids that do not exist are ignored.
+        ids, vectors: as `upsert` takes them, but each id once. Ids that do not exist are ignored. In a collection with
+        named vectors, vectors that are not given stay: those of other names, and where a list has None.
         """
         return self._upsert(*_counted(updates.update_vectors(inputs.name_from_input(name), ids, vectors, self._verbs.sender(timeout))))
 

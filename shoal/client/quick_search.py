@@ -73,21 +73,25 @@ class QuickSearches:
     def __init__(self, session: Session, general: Callable[..., Search], message_bytes: int) -> None:
         self._session, self._general, self._message_bytes = session, general, message_bytes
         self._heads: dict[Any, bytes] = {}
-        self._before: dict[tuple[int, int], bytes] = {}
+        self._before: dict[tuple[int, int, str], bytes] = {}
 
-    def data(self, name: Any, queries: Matrix, k: Any, filter: Any, options: Mapping[str, Any]) -> bytes | None:
+    def data(self, name: Any, queries: Matrix, k: Any, filter: Any, using: Any, options: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a search; None for one that is not usual. queries: as `one_query` or `several_queries`
-        returns them. options: those of a client's `search`, but for timeout.
+        returns them. using: name of the vector, None if it has none; options: those of a client's `search`, but for
+        timeout.
         """
+        if using is not None and (type(using) is not str or not using or not using.isprintable()):
+            return None
         head = self._head(name, k, filter, options)
         if head is None:
             return None
         rows, dim = (1, len(queries)) if queries.ndim == 1 else queries.shape
         if rows > 1 and (rows > DEFAULT_LIMITS.batch_queries or rows * (k or DEFAULT_K) > DEFAULT_LIMITS.batch_hits):
             return None
-        before = self._before.get((rows, dim))
+        shape = (rows, dim, using or "")
+        before = self._before.get(shape)
         if before is None:
-            before = _kept(self._before, (rows, dim), bytes_before_queries(rows, dim))
+            before = _kept(self._before, shape, bytes_before_queries(*shape))
         tokens = self._session.encoded(name) if options["consistency"] == Consistency.SESSION else b""
         data = bytes_of_search(head, tokens, before, queries)
         return data if len(data) <= self._message_bytes else None

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, fields
 from itertools import repeat
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from shoal.client.highlights import field_text, highlighted
+from shoal.client.named_columns import by_point
 from shoal.core.fused_search import HitExplain, LegExplain, Span
 from shoal.core.notebook import MOST_ROWS, html_of_records
 from shoal.core.payload import payload_from_json
@@ -22,7 +20,11 @@ from shoal.core.text_calls import TextExplain, WordShare
 from shoal.core.topk import HitColumns
 from shoal.wire.search_bytes import HitLists
 
-Vector = npt.NDArray[np.float32]
+VectorValue = Any
+"""A vector, (dim,) float32; in a collection with named vectors a dict of such vectors by name.
+
+Only the collection tells which of the two it is, so a type checker takes it as it is used.
+"""
 
 WORDLESS = "the text holds no word to search for, only stop words or punctuation"
 """Said of Hits.wordless."""
@@ -46,8 +48,9 @@ class Hit:
     """A point that a search found.
 
     score: squared Euclidean distance (l2), inner product (ip) or cosine similarity; payload: the dict as it was
-    written, None if there is none or it was not requested; vector: (dim,) float32, read-only, if requested; it is
-    ignored in comparisons.
+    written, None if there is none or it was not requested; vector: (dim,) float32, read-only, if requested, in a
+    collection with named vectors a dict of these by name, with the names that the point has; it is ignored in
+    comparisons.
 
     The JSON text of a payload is read when `payload` is used for the first time. DataLoss is then raised if the text
     is damaged.
@@ -60,7 +63,7 @@ class Hit:
     id: PointId
     score: float
     payload: dict[str, Any] | None = field(default=None, hash=False)
-    vector: Vector | None = field(default=None, compare=False)
+    vector: VectorValue | None = field(default=None, compare=False)
 
     @property
     def legs(self) -> Mapping[str, LegHit]:
@@ -127,14 +130,15 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point that was read. payload and vector: as written; None if there is none or it was not requested.
+    """A point that was read. payload and vector: as written; None if there is none or it was not requested. In a
+    collection with named vectors, vector is a dict of them by name, with the names that the point has.
 
     The JSON text of a payload is read as that of a Hit.
     """
 
     id: PointId
     payload: dict[str, Any] | None = field(default=None, hash=False)
-    vector: Vector | None = field(default=None, compare=False)
+    vector: VectorValue | None = field(default=None, compare=False)
 
 
 class Points(list[Point]):
@@ -150,6 +154,8 @@ def _record_of(read: Hit | Point, own: Mapping[str, Any]) -> dict[str, Any]:
     record: dict[str, Any] = {"id": str(read.id), **own}
     for name, value in (read.payload or {}).items():
         record[f"payload.{name}" if name in record or name == "vector" else name] = value
+    if isinstance(read.vector, dict):
+        return {**record, **{f"vector {name}": vector for name, vector in read.vector.items()}}
     return record if read.vector is None else {**record, "vector": read.vector}
 
 
@@ -203,7 +209,7 @@ def hits_of(columns: HitColumns, missing_shards: tuple[str, ...]) -> list[Hits]:
         id=columns.ids.tolist(),
         score=columns.scores.tolist(),
         payload=_or_none(columns.payloads),
-        vector=_or_none(columns.vectors),
+        vector=vectors_of(columns),
     )
     return _by_query(made, columns.counts.tolist(), missing_shards)
 
@@ -248,7 +254,12 @@ def _positions(group: QueryGroup, count: int) -> Sequence[int]:
 
 def points_of(columns: StoredColumns) -> Points:
     """Return the points in the order of the columns."""
-    return Points(_made(Point, len(columns), id=columns.ids.tolist(), payload=_or_none(columns.payloads), vector=_or_none(columns.vectors)))
+    return Points(_made(Point, len(columns), id=columns.ids.tolist(), payload=_or_none(columns.payloads), vector=vectors_of(columns)))
+
+
+def vectors_of(columns: HitColumns | StoredColumns) -> Iterable[VectorValue]:
+    """Return the vector of each hit or point: an array, a dict of arrays by name, or None if none was requested."""
+    return _or_none(columns.vectors) if columns.named is None else by_point(columns.named, len(columns))
 
 
 def _or_none(column: Iterable[Any] | None) -> Iterable[Any]:

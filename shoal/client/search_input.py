@@ -10,6 +10,7 @@ import numpy as np
 
 from shoal.client import inputs
 from shoal.client.identity import Session
+from shoal.client.named_input import using_from_input
 from shoal.core.collection import check_recall
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, filter_key
@@ -67,8 +68,11 @@ def search_from_input(
     with_payload: Any,
     with_vectors: Any,
     explain: Any,
+    using: Any = None,
 ) -> Search:
     """Return the search with these arguments of a caller, of which queries, groups and radius are checked already.
+
+    using: name of the vector that is compared, None if it has none.
 
     Raises InvalidArgument.
     """
@@ -84,6 +88,7 @@ def search_from_input(
         with_vectors=bool(with_vectors),
         allow_partial=bool(allow_partial),
         read=session.read_as(name, consistency),
+        vector=using_from_input(using),
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from shoal.client import inputs
 from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each
 from shoal.client.flow import Flow
+from shoal.client.named_columns import bytes_of_points, within
 from shoal.client.writes import Sender, Write, checked_against_collection
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, Path
@@ -19,7 +20,7 @@ from shoal.core.filter_input import path_from_text
 from shoal.core.frames import plain_column
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.payload import payload_to_json
-from shoal.core.point_change import DeletePayload, PayloadChange, PointChange, ReplacePayload, SetPayload, UpdateVectors
+from shoal.core.point_change import DeletePayload, PayloadChange, PointChange, ReplacePayload, SetPayload, UpdateNamed, UpdateVectors
 from shoal.core.points import IdArray, check_unique
 from shoal.core.replies import Written
 from shoal.core.requests import Update
@@ -75,14 +76,17 @@ def update(collection: str, change: PayloadChange, ids: Any, filter: Any, sender
 
 def update_vectors(collection: str, ids: Any, vectors: Any, sender: Sender) -> Prepared:
     """Return the write that replaces vectors, and the flow to run before it, if any. ids, vectors: as upsert takes
-    them. Raises InvalidArgument, also for an id that is given twice.
+    them. Raises InvalidArgument, also for an id that is given twice, and for names of which no id has a vector.
     """
     points = inputs.points_from_input(ids, vectors, None, integers_stay=True)
     check_unique(points.ids)
-    write = _of_ids(collection, UpdateVectors(points.vectors), points.ids, None, None, sender)
+    if points.named is not None and not any(len(column.vectors) for column in points.named.values()):
+        raise InvalidArgument("vectors has no vector for any id: give at least one, by its name", ErrorDetails(field="vectors"))
+    change = UpdateVectors(points.vectors) if points.named is None else UpdateNamed(points.named)
+    write = _of_ids(collection, change, points.ids, None, None, sender)
     if len(write.pieces) == 1:
         return write, None
-    return write, checked_against_collection(collection, points.vectors, timeout_s=sender.timeout_s, routers=sender.routers)
+    return write, checked_against_collection(collection, points, timeout_s=sender.timeout_s, routers=sender.routers)
 
 
 def _of_matching(collection: str, change: PayloadChange, filter: Filter | None, sender: Sender) -> Write:
@@ -118,6 +122,8 @@ def _of_ids(
     match change:
         case UpdateVectors(vectors):
             sizes, most = sizes + 4 * vectors.shape[1], DEFAULT_LIMITS.upsert_points
+        case UpdateNamed(columns):
+            sizes, most = sizes + bytes_of_points(columns, len(ids)), DEFAULT_LIMITS.upsert_points
         case SetPayload(payload) | ReplacePayload(payload):
             most = min(most, max(1, PAYLOAD_BYTES // len(payload)))
         case DeletePayload():
@@ -129,6 +135,8 @@ def _of_ids(
 def _of_piece(change: PointChange, start: int, end: int) -> PointChange:
     if isinstance(change, UpdateVectors):
         return UpdateVectors(change.vectors[start:end].astype(np.float32, copy=False))
+    if isinstance(change, UpdateNamed):
+        return UpdateNamed(within(change.vectors, start, end))
     return change
 
 

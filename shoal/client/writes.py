@@ -16,13 +16,13 @@ import numpy.typing as npt
 from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each, point_sizes
 from shoal.client.flow import Flow, answered
 from shoal.client.identity import RequestIds, Session
+from shoal.client.named_columns import check_fits, within
 from shoal.client.routers import Routers
 from shoal.core.collection import CollectionState
 from shoal.core.errors import Applied, DeadlineExceeded, ErrorDetails, InvalidArgument, ShoalError, is_passing
 from shoal.core.filter import Filter, HasId, Not, Or
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.metric import Metric
-from shoal.core.points import IdArray, Matrix, PointColumns, check_dim, check_nonzero
+from shoal.core.points import IdArray, PointColumns
 from shoal.core.replies import CollectionSummary, Written
 from shoal.core.requests import Delete, DeleteMatching, ListCollections, Update, Upsert
 
@@ -151,8 +151,8 @@ def delete_matching(collection: str, filter: Filter, sender: Sender) -> Write:
     return Write(collection=collection, pieces=((0, 1),), positions=None, make=make)
 
 
-def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: float, routers: Routers) -> Flow[None]:
-    """Check the dimension, and for cosine that no vector is zero, before a write of several messages.
+def checked_against_collection(collection: str, points: PointColumns, *, timeout_s: float, routers: Routers) -> Flow[None]:
+    """Check names and dimensions, and for cosine that no vector is zero, before a write of several messages.
 
     Thus the whole write is refused if one of its messages would be. If the router does not list the collection yet,
     only the servers check.
@@ -160,16 +160,15 @@ def checked_against_collection(collection: str, vectors: Matrix, *, timeout_s: f
     listed: tuple[CollectionSummary, ...] = yield from answered(ListCollections(), timeout_s=timeout_s, routers=routers)
     for each in listed:
         if each.name == collection and each.state == CollectionState.ACTIVE:
-            check_dim(vectors, each.spec.dim)
-            if each.spec.metric is Metric.COSINE:
-                check_nonzero(vectors)
+            check_fits(points, each.spec)
 
 
 def slice_of(points: PointColumns, start: int, end: int) -> PointColumns:
     """Return the points [start, end). Vectors of float32 are not copied, integers are converted."""
     payloads = None if points.payloads is None else points.payloads[start:end]
     vectors = points.vectors[start:end].astype(np.float32, copy=False)
-    return PointColumns(ids=points.ids[start:end], vectors=vectors, payloads=payloads)
+    named = None if points.named is None else within(points.named, start, end)
+    return PointColumns(ids=points.ids[start:end], vectors=vectors, payloads=payloads, named=named)
 
 
 def applied_of(collection: str, outcomes: Sequence[Outcome]) -> dict[str, Applied]:

@@ -42,7 +42,7 @@ def altered_spec(spec: CollectionSpec, alteration: Alteration, limits: Limits = 
 
     Raises InvalidArgument that names the field; also if the alteration is empty.
     """
-    if alteration == Alteration():
+    if dataclasses.replace(alteration, indexes=alteration.indexes or None) == Alteration():
         raise InvalidArgument(
             f"nothing to alter in collection {spec.name!r}: give an index, a recall, replicas, min_isr, text or defaults",
             ErrorDetails(field="index"),

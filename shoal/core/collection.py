@@ -54,6 +54,11 @@ class CollectionSpec:
         """Return the length of the vector that a point is stored with: of the packed row, with named vectors."""
         return packed_dim(self.vectors) if self.vectors else self.dim
 
+    @property
+    def unused_fields(self) -> tuple[str, ...]:
+        """Return the names of the fields that mean nothing: with named vectors, each has its own."""
+        return ("dim", "metric", "index") if self.vectors else ()
+
     def vector_of(self, name: str) -> NamedVector:
         """Return the vector of this name. Raises InvalidArgument that tells the names there are."""
         if not self.vectors and not name:

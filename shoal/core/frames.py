@@ -23,6 +23,14 @@ def plain_column(values: Any) -> Any:
     return values
 
 
+def column_with_gaps(values: Any) -> Any:
+    """Return what plain_column returns; what a Series of pandas has for a missing value (NaN, NaT, NA) becomes None."""
+    column = plain_column(values)
+    if column is values or _home(values) != "pandas":
+        return column
+    return [None if _is_missing(value) else value for value in column]
+
+
 def is_frame(values: Any) -> bool:
     """Return whether a value is a DataFrame of pandas or polars."""
     return _home(values) in ("pandas", "polars") and hasattr(values, "columns")
@@ -40,16 +48,13 @@ def records_of(frame: Any, field: str) -> list[dict[Any, Any]]:
     if hasattr(frame, "to_dicts"):
         rows: list[dict[Any, Any]] = frame.to_dicts()
         return rows
+    return [{name: None if _is_missing(value) else value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is what pandas has for a missing one. pandas is loaded."""
     pandas = sys.modules["pandas"]
-    missing = (pandas.NA, pandas.NaT)
-    return [
-        {name: None if any(value is each for each in missing) or _is_nan(value) else value for name, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    return value is pandas.NA or value is pandas.NaT or (isinstance(value, float) and math.isnan(value))
 
 
 def _home(values: Any) -> str:

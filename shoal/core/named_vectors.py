@@ -39,6 +39,11 @@ class NamedVector:
     metric: Metric = Metric.L2
     index: str = "auto"
 
+    @property
+    def summary(self) -> str:
+        """Return the vector in a few words, such as "image (512, cosine, auto)"."""
+        return f"{self.name} ({self.dim}, {self.metric.value}, {self.index})"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class VectorColumn:

@@ -47,13 +47,15 @@ def html_of_records(records: Sequence[Mapping[str, Any]], count: int) -> str:
 
 def record_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass by name, and those of dataclasses within it, without what is as by default
-    there.
+    there, and without its `unused_fields`, if it has some.
     """
     found: dict[str, Any] = {}
     for each in fields(value):
         held = getattr(value, each.name)
         if is_dataclass(held):
-            found.update({inner.name: _unless_usual(getattr(held, inner.name), inner) for inner in fields(held)})
+            unused = getattr(held, "unused_fields", ())
+            told = (inner for inner in fields(held) if inner.name not in unused)
+            found.update({inner.name: _unless_usual(getattr(held, inner.name), inner) for inner in told})
         else:
             found[each.name] = held
     return found
@@ -88,7 +90,7 @@ def _text(value: Any) -> str:
             numbers = ", ".join(f"{number:.4g}" for number in value[:_SHOWN_NUMBERS].tolist())
             return f"[{numbers}{', ...' if len(value) > _SHOWN_NUMBERS else ''}] ({len(value)})"
         case tuple():
-            return ", ".join(str(getattr(each, "name", each)) for each in value)
+            return ", ".join(str(getattr(each, "summary", getattr(each, "name", each))) for each in value)
     return _json(value)
 
 

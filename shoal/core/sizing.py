@@ -8,11 +8,13 @@ payloads: 0.02 to 1.3 of their size as JSON was measured, and 1.0 is assumed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.index_spec import CODED_DIM, FLAT, IndexFamily, IndexSpec, build_bytes, parse_index, vector_bytes
 from shoal.core.limits import DEFAULT_LIMITS
+from shoal.core.named_vectors import NamedVector, packed_dim
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -138,10 +140,23 @@ class SizeEstimate:
         return self.replicas * self.replica.files
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _IndexSize:
+    """Bytes of one index of a replica. See ReplicaSize; segments are without texts."""
+
+    index: int
+    tables: int
+    ids: int
+    payloads: int
+    growing: int
+    build: int
+    segments: int
+
+
 def size_of(
     *,
     points: int,
-    dim: int,
+    dim: int = 0,
     index: str = "auto",
     payload_bytes: float = 0,
     id_bytes: float = 0,
@@ -149,45 +164,66 @@ def size_of(
     shards: int = 1,
     replicas: int = 1,
     growing_rows: int = 10_000,
+    vectors: Sequence[NamedVector] = (),
 ) -> SizeEstimate:
     """Return the memory and disk of a collection of `points` points in `shards` shards of `replicas` replicas each.
 
     index: as in CollectionSpec; payload_bytes: mean size of a payload as JSON, 0 for none; id_bytes: mean size of a
     string id, 0 for integers; text_bytes: mean size of the texts of its text fields, a part of the payload, 0 without
-    text fields; growing_rows: see the worker's settings. Raises InvalidArgument for a number out of
+    text fields; growing_rows: see the worker's settings; vectors: named ones instead of dim and index, checked, which
+    all points have: there is an index for each, and one for the points. Raises InvalidArgument for a number out of
     range.
     """
     _check_bounds("points", points, 0, MOST_POINTS)
-    _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
+    if not vectors:
+        _check_bounds("dim", dim, 1, DEFAULT_LIMITS.dim)
     _check_bounds("shards", shards, 1, DEFAULT_LIMITS.shards)
     _check_bounds("replicas", replicas, 1, DEFAULT_LIMITS.replicas)
     _check_bounds("payload_bytes", payload_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     _check_bounds("id_bytes", id_bytes, 0, DEFAULT_LIMITS.id_bytes)
     _check_bounds("text_bytes", text_bytes, 0, DEFAULT_LIMITS.payload_bytes)
     rows = -(-points // shards)
+    growing = min(growing_rows, max(rows, FIRST_ROWS))
+    # The "vectors" of the index of the points are the first number of their rows.
+    indexed = [("flat", 1), *((each.index, each.dim) for each in vectors)] if vectors else [(index, dim)]
+    indexes = [_index_size(index, dim, rows, growing, payload_bytes, id_bytes) for index, dim in indexed]
+    stored_dim = packed_dim(vectors) if vectors else dim
+    store = store_bytes(rows, stored_dim, payload_bytes, id_bytes)
+    indexed_texts = round(rows * text_bytes * INDEXED_TEXT_RATIO)
+    # Texts lie beside the first index. Indexes are built and merged one at a time.
+    with_texts = [indexed_texts, *[0] * len(vectors)]
+    replica = ReplicaSize(
+        points=rows,
+        index=sum(each.index for each in indexes),
+        tables=sum(each.tables for each in indexes),
+        ids=sum(each.ids for each in indexes),
+        payloads=sum(each.payloads for each in indexes),
+        growing=sum(each.growing for each in indexes) + round(text_bytes * INDEXED_TEXT_RATIO * min(growing, rows)),
+        base=REPLICA_BASE_BYTES + open_store_bytes(store),
+        build=max(each.build + text_build_bytes(texts) for each, texts in zip(indexes, with_texts, strict=True)),
+        store=store,
+        log=round(min(_LOG_BYTES, rows * (4 * stored_dim + payload_bytes + (id_bytes or 8) + _LOG_OVERHEAD_BYTES))),
+        segments=sum(each.segments for each in indexes) + indexed_texts,
+        merge=max(each.segments + texts for each, texts in zip(indexes, with_texts, strict=True)),
+        files=replica_files(),
+    )
+    return SizeEstimate(replica=replica, replicas=shards * replicas)
+
+
+def _index_size(index: str, dim: int, rows: int, growing: int, payload_bytes: float, id_bytes: float) -> _IndexSize:
+    """Return the size of one index. growing: rows for which its growing segment has room."""
     chosen = parse_index(index, dim)
     spec = built_spec(chosen, rows)
     codes = dim * rows if _is_coded(chosen, spec, dim) else 0
-    store = store_bytes(rows, dim, payload_bytes, id_bytes)
-    indexed_texts = round(rows * text_bytes * INDEXED_TEXT_RATIO)
-    segments = _segment_bytes(spec, dim, rows, payload_bytes) + codes + indexed_texts
-    growing = min(growing_rows, max(rows, FIRST_ROWS))
-    replica = ReplicaSize(
-        points=rows,
+    return _IndexSize(
         index=vector_bytes(spec, dim, rows) + codes,
         tables=rows * ROW_COLUMNS_BYTES,
         ids=round(rows * id_text_bytes(id_bytes)),
         payloads=round(rows * payload_bytes),
-        growing=growing_row_bytes(dim) * growing + round(text_bytes * INDEXED_TEXT_RATIO * min(growing, rows)),
-        base=REPLICA_BASE_BYTES + open_store_bytes(store),
-        build=merge_bytes(spec, dim, rows, payload_bytes) + text_build_bytes(indexed_texts),
-        store=store,
-        log=round(min(_LOG_BYTES, rows * (4 * dim + payload_bytes + (id_bytes or 8) + _LOG_OVERHEAD_BYTES))),
-        segments=segments,
-        merge=segments,
-        files=replica_files(),
+        growing=growing_row_bytes(dim) * growing,
+        build=merge_bytes(spec, dim, rows, payload_bytes),
+        segments=_segment_bytes(spec, dim, rows, payload_bytes) + codes,
     )
-    return SizeEstimate(replica=replica, replicas=shards * replicas)
 
 
 def text_build_bytes(text_bytes: int) -> int:

@@ -198,8 +198,13 @@ class ShoalVectorStore(VectorStore):
         vector = await self._embedding.aembed_query(query)
         return await self.amax_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter=filter, **kwargs)
 
+    def _similarity_search_with_relevance_scores(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
+        using = kwargs.get("using")
+        relevance = self._select_relevance_score_fn() if using is None else _RELEVANCE[self.collection.metric(using)]
+        return [(document, relevance(score)) for document, score in self.similarity_search_with_score(query, k, **kwargs)]
+
     async def _asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
-        relevance = _RELEVANCE[await self.collection.ametric()]
+        relevance = _RELEVANCE[await self.collection.ametric(kwargs.get("using"))]
         return [(document, relevance(score)) for document, score in await self.asimilarity_search_with_score(query, k, **kwargs)]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:

@@ -145,13 +145,13 @@ class ShoalNodeStore(BasePydanticVectorStore):
         """Return the nodes of a query, best first: one call."""
         search = search_of(query, kwargs)
         hits = self.client.search(self.collection, **search)
-        return _result(hits, distances=query.mode in DENSE_MODES and self._kept.metric() == "l2")
+        return _result(hits, distances=query.mode in DENSE_MODES and self._kept.metric(kwargs.get("using")) == "l2")
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """See query."""
         search = search_of(query, kwargs)
         hits = await self._kept.awaited.search(self.collection, **search)
-        return _result(hits, distances=query.mode in DENSE_MODES and await self._kept.ametric() == "l2")
+        return _result(hits, distances=query.mode in DENSE_MODES and await self._kept.ametric(kwargs.get("using")) == "l2")
 
 
 def _to_delete(node_ids: list[str] | None, filters: MetadataFilters | None) -> dict[str, Any]:

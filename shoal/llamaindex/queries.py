@@ -40,6 +40,7 @@ def search_of(query: VectorStoreQuery, options: Mapping[str, Any]) -> dict[str, 
             k = query.sparse_top_k or query.similarity_top_k
             return {"text": _text(query), **common, "k": k, **_deep_enough(k, rest)}
         case VectorStoreQueryMode.HYBRID:
+            common.pop("using", None)
             return {**common, **_hybrid(query, rest)}
         case _:
             known = ", ".join(mode.value for mode in (*DENSE_MODES, VectorStoreQueryMode.HYBRID, *TEXT_MODES))
@@ -56,7 +57,7 @@ def _hybrid(query: VectorStoreQuery, options: Mapping[str, Any]) -> dict[str, An
     k = query.hybrid_top_k or query.similarity_top_k
     legs: list[Any] = []
     if alpha != 0 or query.query_embedding is not None:
-        legs.append(Dense(_vector(query), weight=alpha))
+        legs.append(Dense(_vector(query), weight=alpha, using=options.get("using")))
     if alpha != 1 or query.query_str:
         legs.append(Text(_text(query), weight=None if alpha is None else 1.0 - alpha))
     return {"legs": legs, "k": k, **_deep_enough(max(k, query.similarity_top_k, query.sparse_top_k or 0), options)}

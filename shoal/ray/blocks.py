@@ -35,13 +35,18 @@ _TENSORS: Any = get_arrow_extension_tensor_types()  # type: ignore[no-untyped-ca
 class BlockColumns:
     """Which columns of a dataset hold ids, vectors and payloads.
 
-    payload: a column of objects or JSON texts; several columns, which are the fields of payloads, none for an empty
-    tuple; None: all other columns.
+    vector: a column, or the column of each named vector, null where a point lacks it. payload: a column of objects or
+    JSON texts; several columns, which are the fields of payloads, none for an empty tuple; None: all other columns.
     """
 
     id: str
-    vector: str
+    vector: str | Mapping[str, str]
     payload: str | tuple[str, ...] | None
+
+    @property
+    def of_points(self) -> tuple[str, ...]:
+        """Return the columns of ids and vectors."""
+        return (self.id, self.vector) if isinstance(self.vector, str) else (self.id, *self.vector.values())
 
     def pieces_of(self, table: Any) -> Iterator[PointBatch]:
         """Yield the rows of a block piece by piece. Raises InvalidArgument that names the column and the row."""
@@ -53,7 +58,8 @@ class BlockColumns:
     def check(self, names: Sequence[str]) -> None:
         """Raise InvalidArgument if a column is missing or there twice."""
         listed = (self.payload,) if isinstance(self.payload, str) else self.payload or ()
-        for field, name in (("id", self.id), ("vector", self.vector), *(("payload", name) for name in listed)):
+        vectors = (("vector", name) for name in self.of_points[1:])
+        for field, name in (("id", self.id), *vectors, *(("payload", name) for name in listed)):
             if name not in names:
                 said = f"{field}: the dataset has no column {name!r} (it has: {', '.join(names)})"
                 raise InvalidArgument(said, ErrorDetails(field=field))
@@ -65,7 +71,12 @@ class BlockColumns:
         """Return an error of an upsert as one that names the column, and the row as the block counts. start: the first
         row of the piece.
         """
-        index, column = error.details.index, {"ids": self.id, "vectors": self.vector}.get(error.details.field or "")
+        fields = {"ids": self.id}
+        if isinstance(self.vector, str):
+            fields["vectors"] = self.vector
+        else:
+            fields |= {f"vectors[{name!r}]": column for name, column in self.vector.items()}
+        index, column = error.details.index, fields.get(error.details.field or "")
         if error.details.field == "payloads" and isinstance(self.payload, str):
             column = self.payload
         place = "" if column is None else f"column {column!r}"
@@ -79,27 +90,20 @@ class BlockColumns:
     def _piece(self, table: Any, start: int) -> PointBatch:
         return PointBatch(
             ids=self._values(table, self.id, "ids"),
-            vectors=self._vectors(table),
+            vectors=_vectors(table, self.vector)
+            if isinstance(self.vector, str)
+            else {name: _vectors(table, column) for name, column in self.vector.items()},
             payloads=self._payloads(table, start),
             places=range(start, start + table.num_rows),
             total=0,
         )
-
-    def _vectors(self, table: Any) -> Any:
-        column = table.column(self.vector)
-        if isinstance(column.type, _TENSORS):
-            if column.null_count:
-                return column.to_pylist()
-            rows: Any = BlockAccessor.for_block(table.select([self.vector])).to_numpy(self.vector)
-            return list(rows) if rows.dtype == object else rows
-        return vector_rows(pyarrow, column.combine_chunks())
 
     def _payloads(self, table: Any, start: int) -> list[Any] | None:
         match self.payload:
             case str(name):
                 return list(_objects(self._values(table, name, "payloads"), name, start))
             case None:
-                names = tuple(name for name in table.column_names if name not in (self.id, self.vector))
+                names = tuple(name for name in table.column_names if name not in self.of_points)
             case names:
                 pass
         if not names:
@@ -120,6 +124,17 @@ class BlockColumns:
         except (pyarrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
             said = f"column {name!r} ({column.type}) holds values that Shoal cannot store: {error}"
             raise InvalidArgument(said, ErrorDetails(field=field)) from None
+
+
+def _vectors(table: Any, name: str) -> Any:
+    """Return the vectors of a column: an array (n, dim), or a list of rows in which a null is None."""
+    column = table.column(name)
+    if isinstance(column.type, _TENSORS):
+        if column.null_count:
+            return column.to_pylist()
+        rows: Any = BlockAccessor.for_block(table.select([name])).to_numpy(name)
+        return list(rows) if rows.dtype == object else rows
+    return vector_rows(pyarrow, column.combine_chunks())
 
 
 def rows_at_once(rows: int, held: int) -> int:

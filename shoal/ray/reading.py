@@ -22,7 +22,7 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.points import INT64_MAX
 from shoal.core.replies import CollectionInfo
 from shoal.ray.id_ranges import IdRange, ranges_of
-from shoal.ray.tables import IdKind, PointTables, check_columns
+from shoal.ray.tables import IdKind, PointTables, check_columns, check_not_taken
 
 TIMEOUT_S = 60.0
 LEAST_POINTS = 2_000
@@ -67,7 +67,9 @@ def read(
     """Return the points of a collection, or those that match, as a dataset of Ray. They are read when it is used.
 
     It has the columns `id` (int64 or string), `vector` (tensors (dim,) float32) and `payload` (JSON texts, null where
-    there is none). columns: instead of `payload`, fields of payloads by name with their Arrow types, null where a
+    there is none). Of a collection with named vectors, each has a column with its name instead of `vector` (that of a
+    vector called id or payload is `vector.id` or `vector.payload`): lists (dim,) float32, null where a point lacks it.
+    columns: instead of `payload`, fields of payloads by name with their Arrow types, null where a
     payload lacks the field. ids: "auto" takes the type that the ids have, int64 for an empty collection; "string" makes
     texts of integers, too. A collection with ids of both kinds needs it.
 
@@ -87,11 +89,14 @@ def read(
         info = client.describe_collection(name_from_input(collection))
         kind = _kind_of_ids(client, collection, filter, consistency) if ids == "auto" else ids
         points = client.count(collection, filter, consistency=consistency)
+    vectors = info.spec.vectors if with_vectors else ()
+    check_not_taken(columns, vectors)
     tables = PointTables(
         ids=kind,
-        dim=info.spec.dim if with_vectors else None,
+        dim=info.spec.dim if with_vectors and not vectors else None,
         payload=with_payload and columns is None,
         columns=tuple((columns or {}).items()),
+        vectors=vectors,
     )
     asked = _Asked(
         address=where,
@@ -161,7 +166,7 @@ def _read_range(asked: _Asked, part: IdRange) -> Iterator[Any]:
             asked.batch,
             after=part.after,
             with_payload=tables.needs_payloads,
-            with_vectors=tables.dim is not None,
+            with_vectors=tables.needs_vectors,
             consistency=asked.consistency,
         )
         inside = takewhile(lambda point: not part.ends_before(point.id), found)

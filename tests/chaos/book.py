@@ -36,11 +36,12 @@ class _Op:
 class Book:
     """The states of all points. Times are of one monotonic clock. Thread-safe.
 
-    marks: the marks of the points that exist, None for no mark. A point that is written or deleted loses its mark.
+    marks, moves: the marks of the points that exist, and the moves of their named vectors, None for no mark or move. A
+    point that is written or deleted loses both.
     """
 
-    def __init__(self, marks: Book | None = None) -> None:
-        self.marks = marks
+    def __init__(self, marks: Book | None = None, moves: Book | None = None) -> None:
+        self.marks, self.moves = marks, moves
         self._ops: dict[int, list[_Op]] = {}
         self._forgotten: dict[int, int] = {}
         self._forgotten_acknowledged = 0
@@ -56,7 +57,7 @@ class Book:
                 self._forget(point, now)
                 before.append(_Op(version=version, began=now))
                 begun.append(before[-1])
-        return begun if self.marks is None else [*begun, *self.marks.begin(ids, None, now)]
+        return begun + [op for lost in (self.marks, self.moves) if lost is not None for op in lost.begin(ids, None, now)]
 
     def acknowledge(self, ops: Iterable[_Op], now: float) -> None:
         """Note that the cluster has acknowledged the write."""

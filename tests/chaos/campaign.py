@@ -87,10 +87,14 @@ class Figures:
 
 
 def herds(prefix: str) -> tuple[Herd, ...]:
-    """Return a collection with two replicas, of which one may be missing, and one with three, of which two must have a
-    write.
+    """Return a collection with two replicas, of which one may be missing, one with three, of which two must have a
+    write, and one with named vectors.
     """
-    return Herd(name=f"{prefix}-two", shards=2, replicas=2), Herd(name=f"{prefix}-three", shards=3, replicas=3)
+    return (
+        Herd(name=f"{prefix}-two", shards=2, replicas=2),
+        Herd(name=f"{prefix}-three", shards=3, replicas=3),
+        Herd.named(f"{prefix}-named", shards=2, replicas=2),
+    )
 
 
 def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, evidence: Path, tell: Tell, pauses: float = 1.0) -> None:

@@ -10,7 +10,8 @@ from enum import StrEnum
 import numpy as np
 
 import shoal
-from tests.chaos.book import Book
+from tests.chaos.book import Book, Version
+from tests.chaos.named import move_in
 from tests.chaos.written import Vector, vector_of
 
 
@@ -58,12 +59,13 @@ def judge_points(book: Book, read: Read, wanted: Iterable[int], points: Sequence
     return found + [finding for point in wanted if point not in came and (finding := _judge_absence(book, read, point)) is not None]
 
 
-def judge_hits(book: Book, read: Read, query: Vector, hits: Sequence[shoal.Hit]) -> list[Finding]:
-    """Judge the hits of a search, with vectors."""
+def judge_hits(book: Book, read: Read, query: Vector, hits: Sequence[shoal.Hit], using: str | None = None) -> list[Finding]:
+    """Judge the hits of a search, with vectors. using: name of the vector that was compared, if points have several."""
     found = _twice([int(hit.id) for hit in hits])
     for hit in hits:
         finding = _judge(book, read, int(hit.id), hit.payload, hit.vector)
-        if finding is None and not np.isclose(hit.score, float(((hit.vector - query) ** 2).sum()), rtol=1e-5, atol=1e-3):
+        vector = hit.vector if using is None or finding is not None else hit.vector.get(using)
+        if finding is None and (vector is None or not np.isclose(hit.score, float(((vector - query) ** 2).sum()), rtol=1e-5, atol=1e-3)):
             finding = Finding(Kind.WRONG, f"point {hit.id} came with score {hit.score} for query {query}")
         found += [] if finding is None else [finding]
     return found
@@ -75,20 +77,31 @@ def _judge(book: Book, read: Read, point: int, payload: object, vector: object) 
     version = payload["version"]
     if not book.was_ever(point, version):
         return Finding(Kind.WRONG, f"point {point} came as version {version}, which was never written")
-    if not np.array_equal(vector, vector_of(point, version)):
+    move: Version = None
+    if book.moves is not None and isinstance(vector, dict):
+        try:
+            move = move_in(point, version, vector)
+        except ValueError as error:
+            return Finding(Kind.WRONG, str(error))
+    elif book.moves is not None or not np.array_equal(vector, vector_of(point, version)):
         return Finding(Kind.WRONG, f"point {point} of version {version} came with vector {vector}")
-    return _judge_mark(book, read, point, payload.get("mark")) or _judge_version(book, read, point, version)
+    return (
+        _judge_beside(book.marks, read, point, "mark", payload.get("mark"))
+        or _judge_beside(book.moves, read, point, "move", move)
+        or _judge_version(book, read, point, version)
+    )
 
 
-def _judge_mark(book: Book, read: Read, point: int, mark: int | None) -> Finding | None:
-    if book.marks is None:
+def _judge_beside(book: Book | None, read: Read, point: int, what: str, came: Version) -> Finding | None:
+    """Judge the mark or the move of a point. book: of its marks or moves, if it has some."""
+    if book is None:
         return None
-    if not book.marks.was_ever(point, mark):
-        return Finding(Kind.WRONG, f"point {point} came with mark {mark}, which it was never given")
-    possible = book.marks.possible(point, read.asked, read.answered)
-    if not read.promised or mark in possible:
+    if not book.was_ever(point, came):
+        return Finding(Kind.WRONG, f"point {point} came with {what} {came}, which it was never given")
+    possible = book.possible(point, read.asked, read.answered)
+    if not read.promised or came in possible:
         return None
-    story = f"point {point} came with mark {mark}, possible were {_listed(possible)}"
+    story = f"point {point} came with {what} {came}, possible were {_listed(possible)}"
     return Finding(Kind.LOST if read.at_rest else Kind.STALE, story)
 
 

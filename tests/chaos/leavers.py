@@ -26,6 +26,7 @@ import numpy as np
 import shoal
 from tests.chaos.book import FORGET_AFTER_S, Version
 from tests.chaos.crew import Member
+from tests.chaos.named import ONE, columns_of
 from tests.chaos.written import DIM, payload_of, vector_of
 from tests.support.repository import ROOT
 
@@ -44,9 +45,9 @@ _QUERIES, _K = 100, 200
 
 _KILLED = """
 import json, sys, threading, shoal
-address, name, ids, vectors, payloads = json.loads(sys.argv[1])
+address, name, ids, vectors, payloads, query, using = json.loads(sys.argv[1])
 client = shoal.connect(address)
-search = lambda: client.search_many(name, [vectors[0]] * 100, k=200, timeout=60.0)
+search = lambda: client.search_many(name, [query] * 100, k=200, using=using, timeout=60.0)
 for work in [search] * 4 + [lambda: client.upsert(name, ids, vectors, payloads, timeout=60.0)]:
     threading.Thread(target=work).start()
 print("begun", flush=True)
@@ -82,13 +83,13 @@ class Leavers:
         timeout_s = chance.uniform(0.001, _LONGEST_S)
         try:
             if chance.random() < 0.5:
-                client.search_many(herd.name, _queries(chance), k=_K, timeout=timeout_s)
+                client.search_many(herd.name, _queries(chance), k=_K, using=_using(herd), timeout=timeout_s)
                 return
             with self._maybe(points, herd, 1) as (ids, version):
                 if ids and version is None:
                     client.delete(herd.name, ids, timeout=timeout_s)
                 elif ids:
-                    client.upsert(herd.name, ids, *_columns(ids, version), timeout=timeout_s)
+                    client.upsert(herd.name, ids, *_columns(herd, ids, version), timeout=timeout_s)
         except shoal.ShoalError as error:
             self.left[f"late: {type(error).__name__}"] += 1
 
@@ -96,11 +97,12 @@ class Leavers:
         async with shoal.connect_async(self._addresses) as client:
             with self._maybe(points, herd, 2) as (ids, version):
                 works: list[Coroutine[Any, Any, Any]] = [
-                    client.search_many(herd.name, _queries(chance), k=_K, timeout=60.0) for _ in range(_AT_ONCE)
+                    client.search_many(herd.name, _queries(chance), k=_K, using=_using(herd), timeout=60.0) for _ in range(_AT_ONCE)
                 ]
-                if ids:
-                    write = client.delete(herd.name, ids) if version is None else client.upsert(herd.name, ids, *_columns(ids, version))
-                    works.append(write)
+                if ids and version is None:
+                    works.append(client.delete(herd.name, ids))
+                elif ids:
+                    works.append(client.upsert(herd.name, ids, *_columns(herd, ids, version)))
                 tasks = [asyncio.create_task(work) for work in works]
                 await asyncio.sleep(chance.uniform(0.0, _LONGEST_S))
                 self.left["cancelled"] += sum(task.cancel() for task in tasks)
@@ -108,8 +110,8 @@ class Leavers:
 
     def _killed(self, points: _Points, herd: Herd, chance: random.Random) -> None:
         with self._maybe(points, herd, 2, deletes=False) as (ids, version):
-            vectors, payloads = _columns(ids, version or 0)
-            told = json.dumps([self._addresses, herd.name, ids, [vector.tolist() for vector in vectors] or [[0.0] * DIM], payloads])
+            vectors, payloads = _columns(herd, ids, version or 0)
+            told = json.dumps([self._addresses, herd.name, ids, vectors, payloads, [0.0] * DIM, _using(herd)], default=np.ndarray.tolist)
             command = [sys.executable, "-c", _KILLED, told]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
             try:
@@ -159,5 +161,10 @@ def _queries(chance: random.Random) -> np.ndarray:
     return np.random.default_rng(chance.randrange(1 << 30)).integers(-500, 500, (_QUERIES, DIM)).astype(np.float32)
 
 
-def _columns(ids: Sequence[int], version: int) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    return [vector_of(point, version) for point in ids], [payload_of(point, version) for point in ids]
+def _using(herd: Herd) -> str | None:
+    return ONE if herd.is_named else None
+
+
+def _columns(herd: Herd, ids: Sequence[int], version: int) -> tuple[Any, list[dict[str, Any]]]:
+    vectors = columns_of(ids, version) if herd.is_named else [vector_of(point, version) for point in ids]
+    return vectors, [payload_of(point, version) for point in ids]

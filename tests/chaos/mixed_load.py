@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tests.chaos.book import Book, Version
 from tests.chaos.crew import Crew, Gauge, Member
 from tests.chaos.judge import Finding, Kind, Read, judge_hits, judge_points
 from tests.chaos.leavers import Leavers
+from tests.chaos.named import ONE, OTHER, VECTORS, columns_of, number_of_other, other_of
 from tests.chaos.texts import TEXT, judge_scores, judge_word_hits
 from tests.chaos.written import DIM, payload_of, vector_of
 
@@ -33,6 +34,8 @@ FIRST_OF_OTHERS = 2_000_000
 """The first id of points that do not belong to this load and are not judged."""
 
 _BATCH = 6
+_SHARES = (38, 15, 15, 10, 5, 15, 10, 7)
+"""Of 115 steps of a writer on a collection with named vectors, those of each kind. Without them, a move is a search."""
 _PAUSE_S, _PROBE_PAUSE_S = 0.02, 0.05
 _MOST_KEPT = 200
 
@@ -48,6 +51,15 @@ class Herd:
     replicas: int
     min_isr: int | None = None
     book: Book = field(default_factory=lambda: Book(marks=Book()))
+
+    @classmethod
+    def named(cls, name: str, *, shards: int, replicas: int) -> Herd:
+        """Return a collection with named vectors."""
+        return cls(name=name, shards=shards, replicas=replicas, book=Book(marks=Book(), moves=Book()))
+
+    @property
+    def is_named(self) -> bool:
+        return self.book.moves is not None
 
     def probes(self) -> list[int]:
         """Return a point in each shard, by shard number."""
@@ -102,7 +114,9 @@ class MixedLoad:
     def __enter__(self) -> MixedLoad:
         with shoal.connect(self._addresses) as client:
             for herd in self.herds:
-                client.create_collection(herd.name, dim=DIM, shards=herd.shards, replicas=herd.replicas, min_isr=herd.min_isr, text=TEXT)
+                vectors: dict[str, Any] = {"vectors": VECTORS} if herd.is_named else {"dim": DIM}
+                options = {"shards": herd.shards, "replicas": herd.replicas, "min_isr": herd.min_isr, "text": TEXT}
+                client.create_collection(herd.name, **vectors, **options)
         self._crew.start()
         return self
 
@@ -153,12 +167,14 @@ class MixedLoad:
 
     def _write_or_read(self, number: int, client: shoal.Client, chance: random.Random) -> None:
         herd, own = chance.choice(self.herds), range(number * POINTS_PER_WRITER, (number + 1) * POINTS_PER_WRITER)
-        match chance.choices(("upsert", "mark", "delete", "delete by filter", "get", "search", "words"), (38, 15, 10, 5, 15, 10, 7))[0]:
+        match chance.choices(("upsert", "mark", "move", "delete", "delete by filter", "get", "search", "words"), _SHARES)[0]:
             case "upsert":
                 self._upsert(client, herd, chance.sample(own, _BATCH))
             case "mark":
                 start = chance.randrange(len(own) - _BATCH)
                 self._mark(client, herd, own[start : start + _BATCH], chance)
+            case "move" if herd.is_named:
+                self._move(client, herd, chance.sample(own, _BATCH))
             case "delete":
                 ids = chance.sample(own, _BATCH)
                 self._written(herd.book, ids, None, lambda: client.delete(herd.name, ids, timeout=WRITE_S))
@@ -195,7 +211,8 @@ class MixedLoad:
 
     def _upsert(self, client: shoal.Client, herd: Herd, ids: Sequence[int]) -> None:
         version = self._new_version()
-        vectors, payloads = [vector_of(point, version) for point in ids], [payload_of(point, version) for point in ids]
+        vectors = columns_of(ids, version) if herd.is_named else [vector_of(point, version) for point in ids]
+        payloads = [payload_of(point, version) for point in ids]
         self._written(herd.book, ids, version, lambda: client.upsert(herd.name, ids, vectors, payloads, timeout=WRITE_S))
 
     def _mark(self, client: shoal.Client, herd: Herd, ids: Sequence[int], chance: random.Random) -> None:
@@ -216,6 +233,13 @@ class MixedLoad:
                 self.note([Finding(Kind.WRONG, f"{changed} points were changed, none matched")] if changed else [], herd.name)
             case _:
                 self._written(marks, ids, None, lambda: client.delete_payload(herd.name, "mark", ids, timeout=WRITE_S))
+
+    def _move(self, client: shoal.Client, herd: Herd, ids: Sequence[int]) -> None:
+        """Replace one of the named vectors of points; the others stay."""
+        move, moves = self._new_version(), herd.book.moves
+        assert moves is not None
+        others = {OTHER: [other_of(point, move) for point in ids]}
+        self._written(moves, ids, move, lambda: client.update_vectors(herd.name, ids, others, timeout=WRITE_S))
 
     def _new_version(self) -> int:
         with self._lock:
@@ -242,18 +266,25 @@ class MixedLoad:
         asked = time.monotonic()
         known = sorted(version for version in herd.book.possible(point, asked, asked) if version is not None)
         wanted = known[0] if known else 0
-        query = vector_of(point, wanted)
-        options = {"with_vectors": True, "consistency": consistency, "exact": wanted % 2 == 0, "timeout": READ_S}
+        moves = herd.book.moves
+        move = None if moves is None else max(moves.possible(point, asked, asked), key=lambda each: each or 0)
+        number = number_of_other(wanted, move)
+        by_other = moves is not None and number is not None and wanted % 4 < 2
+        query = other_of(point, number) if by_other and number is not None else vector_of(point, wanted)
+        using = None if moves is None else OTHER if by_other else ONE
+        options = {"with_vectors": True, "consistency": consistency, "exact": wanted % 2 == 0, "timeout": READ_S, "using": using}
         hits = _ours(client.search(herd.name, query, k=5, **options))
         answered = time.monotonic()
-        where = f"{herd.name}, search, {consistency}"
+        where = f"{herd.name}, search, {consistency}, {using or ''}"
         read = Read(asked=asked, answered=answered, promised=consistency == "primary")
-        self.note(judge_hits(herd.book, read, query, hits), where)
+        self.note(judge_hits(herd.book, read, query, hits, using), where)
         if consistency == "session":
             # The read promises the client its own writes. Of other points it shows any state that a backup has.
             mine = [hit for hit in hits if int(hit.id) == point]
-            self.note(judge_hits(herd.book, Read(asked=asked, answered=answered), query, mine), where)
+            self.note(judge_hits(herd.book, Read(asked=asked, answered=answered), query, mine, using), where)
         sure = consistency != "any" and herd.book.possible(point, asked, answered) == {wanted}
+        if by_other and moves is not None:
+            sure = sure and moves.possible(point, asked, answered) == {move}
         if sure and (not hits or hits[0].id != point):
             self.note([Finding(Kind.STALE, f"point {point} of version {wanted} was not found by its own vector")], where)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.runtime.fault_points import VARIABLE, arm_from_environment, counted
-from tests.integration.replica_history import history, live
+from tests.integration.replica_history import BASES, history, live
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
 def _live_and_exit(job: dict[str, Any]) -> None:
     code = 1
     try:
-        _live(Path(job["folder"]), Path(job["said"]), job.get("fault", ""))
+        _live(Path(job["folder"]), Path(job["said"]), job["base"], job.get("fault", ""))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -41,9 +41,9 @@ def _live_and_exit(job: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _live(folder: Path, said: Path, fault: str) -> None:
-    """Run the history. Each acknowledged step becomes a line of the file `said`. After a run without a fault, a last
-    line says how often each fault point was reached.
+def _live(folder: Path, said: Path, base: str, fault: str) -> None:
+    """Run the history of a replica of BASES. Each acknowledged step becomes a line of the file `said`. After a run
+    without a fault, a last line says how often each fault point was reached.
     """
     with said.open("ab", buffering=0) as stream:
 
@@ -51,10 +51,10 @@ def _live(folder: Path, said: Path, fault: str) -> None:
             stream.write(f"{number}\n".encode())
 
         if arm_from_environment({VARIABLE: fault}) is not None:
-            asyncio.run(live(folder, history(), first_term=1, acknowledge=acknowledge))
+            asyncio.run(live(folder, history(), BASES[base], first_term=1, acknowledge=acknowledge))
             return
         with counted() as counts:
-            asyncio.run(live(folder, history(), first_term=1, acknowledge=acknowledge))
+            asyncio.run(live(folder, history(), BASES[base], first_term=1, acknowledge=acknowledge))
             stream.write(json.dumps(dict(counts)).encode() + b"\n")
 
 

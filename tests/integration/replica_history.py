@@ -1,7 +1,8 @@
 """Define the history of one small replica, and what it must hold after any number of steps, for tests that end it
 anywhere.
 
-Each step that writes is one call: it is acknowledged or it is not. The model after n steps is a plain dictionary.
+Each step that writes is one call: it is acknowledged or it is not. The model after n steps is a plain dictionary. A
+replica is of SPEC, or of NAMED, whose points have several vectors.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from shoal.core.collection import CollectionSpec
 from shoal.core.filter import Filter, In
 from shoal.core.ids import ClusterId, Seq
-from shoal.core.point_change import SetPayload, UpdateVectors
+from shoal.core.point_change import SetPayload, UpdatePacked, UpdateVectors
 from shoal.core.points import PointId, id_order
 from shoal.core.text_fields import text_fields_from_input
 from shoal.core.text_query import Match, TextAsk
@@ -32,6 +33,7 @@ from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.log.log import LogSettings, ReplicaLog
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from tests.integration.replica_reading import count, delete_matching, nearest, scroll
+from tests.support.worker.named_vectors import DIMS, NAMED, Vectors, nearest_by, row_of, rows_of
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, SPEC, Bench, opened
 from tests.support.worker.replica_texts import PointsWithTexts, found_texts
 from tests.support.worker.storage_parts import take_back_watermark
@@ -44,7 +46,7 @@ CLUSTER, REF = ClusterId("cluster"), ReplicaRef(SHARD, REPLICA)
 
 Content = tuple[tuple[float, ...], dict[str, Any] | None]
 Model = Mapping[PointId, Content]
-"""Vector and payload of each point, by id."""
+"""Vector, or packed row of named vectors, and payload of each point, by id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +86,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """Give those of `ids` that exist the vectors of version `version`."""
+    """Give those of `ids` that exist the vectors of version `version`; of NAMED, the vector `text`."""
 
     ids: tuple[PointId, ...]
     version: int
@@ -160,8 +162,10 @@ def history() -> tuple[Step, ...]:
     return (*steps, Optimize())
 
 
-def content(point_id: PointId, version: int) -> Content:
-    """Return the vector and the payload of a point in a version. Some points have no payload."""
+def content(point_id: PointId, version: int, base: CollectionSpec) -> Content:
+    """Return the vector, or packed row, and the payload of a point in a version. Some points have no payload, and some
+    lack named vectors, which differ between versions.
+    """
     number = point_id if isinstance(point_id, int) else len(point_id)
     payload = (
         None
@@ -173,7 +177,28 @@ def content(point_id: PointId, version: int) -> Content:
             "note": [f"version {version}", "red green"] if number % 3 else f"red version{version}",
         }
     )
-    return (float(number), float(version), float(number % 7), 1.0), payload
+    if not base.vectors:
+        return (float(number), float(version), float(number % 7), 1.0), payload
+    vectors = {"image": (number, version, number % 7), "text": moved_to(point_id, version), "sound_1-x": (number * version % 11,)}
+    lacking = {"image": number % 5 == 0, "text": number % 3 == 0, "sound_1-x": version % 2 == 0}
+    return tuple(row_of({name: vector for name, vector in vectors.items() if not lacking[name]})), payload
+
+
+def moved_to(point_id: PointId, version: int) -> tuple[float, float]:
+    """Return the vector `text` of a point in a version."""
+    number = point_id if isinstance(point_id, int) else len(point_id)
+    return float(number - 20), float(version)
+
+
+def moved(row: tuple[float, ...], to: tuple[float, float]) -> tuple[float, ...]:
+    """Return a packed row of NAMED with another vector `text`, the second one."""
+    return (float(int(row[0]) | 2), *row[1:4], *to, *row[6:])
+
+
+def vectors_in(row: Sequence[float]) -> Vectors:
+    """Return the vectors of a packed row of NAMED."""
+    found = {"image": row[1:4], "text": row[4:6], "sound_1-x": row[6:7]}
+    return {name: vector for bit, (name, vector) in enumerate(found.items()) if int(row[0]) >> bit & 1}
 
 
 def of_class(number: int) -> Filter:
@@ -181,18 +206,22 @@ def of_class(number: int) -> Filter:
     return In(("class",), (number,))
 
 
-def after(steps: Sequence[Step]) -> Model:
+def after(steps: Sequence[Step], base: CollectionSpec) -> Model:
     """Return the points that exist after all `steps`."""
     points: dict[PointId, Content] = {}
     for step in steps:
         match step:
             case Write(ids=ids, version=version):
-                points.update((each, content(each, version)) for each in ids)
+                points.update((each, content(each, version, base)) for each in ids)
             case Mark(ids=ids, number=number):
                 marked = [each for each in ids if each in points and (number is None or (points[each][1] or {}).get("class") == number)]
                 points |= {each: (points[each][0], {**(points[each][1] or {}), **step.fields}) for each in marked}
             case Move(ids=ids, version=version):
-                points |= {each: (content(each, version)[0], points[each][1]) for each in ids if each in points}
+                there = {each: points[each] for each in ids if each in points}
+                if base.vectors:
+                    points |= {each: (moved(row, moved_to(each, version)), payload) for each, (row, payload) in there.items()}
+                else:
+                    points |= {each: (content(each, version, base)[0], payload) for each, (_, payload) in there.items()}
             case Remove(ids=ids):
                 points = {each: kept for each, kept in points.items() if each not in ids}
             case RemoveClass(number=number):
@@ -202,10 +231,10 @@ def after(steps: Sequence[Step]) -> Model:
     return points
 
 
-def spec_after(steps: Sequence[Step]) -> CollectionSpec:
-    """Return the specification that the collection has after `steps`."""
+def spec_after(steps: Sequence[Step], base: CollectionSpec) -> CollectionSpec:
+    """Return the specification that the collection has after `steps`. base: before its text fields."""
     fields = [step.fields for step in steps if isinstance(step, AlterTexts)]
-    return dataclasses.replace(SPEC, text=text_fields_from_input(dict((FIRST_TEXTS, *fields)[-1])))
+    return dataclasses.replace(base, text=text_fields_from_input(dict((FIRST_TEXTS, *fields)[-1])))
 
 
 def replica_path(folder: Path) -> Path:
@@ -218,14 +247,16 @@ def bench(folder: Path, term: int, spec: CollectionSpec) -> AbstractAsyncContext
     return opened(folder, term=term, growing_rows=GROWING_ROWS, log_file_bytes=LOG_FILE_BYTES, spec=spec)
 
 
-async def live(folder: Path, steps: Sequence[Step], *, begin: int = 0, first_term: int, acknowledge: Callable[[int], None]) -> None:
+async def live(
+    folder: Path, steps: Sequence[Step], base: CollectionSpec, *, begin: int = 0, first_term: int, acknowledge: Callable[[int], None]
+) -> None:
     """Do the steps from number `begin` on, and call `acknowledge` with the number of each one once it is
     acknowledged."""
     term, at = first_term, begin
     while at < len(steps):
-        async with bench(folder, term, spec_after(steps[:at])) as opened_bench:
+        async with bench(folder, term, spec_after(steps[:at], base)) as opened_bench:
             while at < len(steps) and not isinstance(steps[at], Closed):
-                await _do(opened_bench, steps[at])
+                await _do(opened_bench, steps[at], base)
                 acknowledge(at)
                 at += 1
         while at < len(steps) and isinstance(steps[at], Closed):
@@ -235,17 +266,20 @@ async def live(folder: Path, steps: Sequence[Step], *, begin: int = 0, first_ter
         term += 1
 
 
-async def _do(replica: Bench, step: Step) -> None:
+async def _do(replica: Bench, step: Step, base: CollectionSpec) -> None:
     match step:
         case Write(ids=ids, version=version):
-            made = [content(each, version) for each in ids]
+            made = [content(each, version, base) for each in ids]
             payloads = tuple(None if payload is None else json.dumps(payload).encode() for _, payload in made)
             await replica.upsert(ids, [vector for vector, _ in made], payloads)
         case Mark(ids=ids, number=number):
-            change = SetPayload(json.dumps(step.fields).encode())
-            await replica.update(ids, change, None if number is None else of_class(number))
+            await replica.update(ids, SetPayload(json.dumps(step.fields).encode()), None if number is None else of_class(number))
         case Move(ids=ids, version=version):
-            await replica.update(ids, UpdateVectors(np.array([content(each, version)[0] for each in ids], dtype=np.float32)))
+            if base.vectors:
+                change: UpdatePacked | UpdateVectors = UpdatePacked(rows_of([{"text": moved_to(each, version)} for each in ids]), DIMS)
+            else:
+                change = UpdateVectors(np.array([content(each, version, base)[0] for each in ids], dtype=np.float32))
+            await replica.update(ids, change)
         case Remove(ids=ids):
             await replica.delete(ids)
         case RemoveClass(number=number):
@@ -253,7 +287,7 @@ async def _do(replica: Bench, step: Step) -> None:
         case Optimize():
             await replica.replica.optimize(60.0)
         case AlterTexts(fields=fields):
-            replica.replica.tell_spec(dataclasses.replace(SPEC, text=text_fields_from_input(dict(fields))))
+            replica.replica.tell_spec(dataclasses.replace(base, text=text_fields_from_input(dict(fields))))
             await built(replica)
         case CloseFiles():
             await replica.rest()
@@ -317,16 +351,26 @@ async def check(replica: Bench, expected: Sequence[Model], spec: CollectionSpec)
         members = {each for each, (_, payload) in model.items() if (payload or {}).get("class") == wanted}
         assert await count(replica, of_class(wanted)) == len(members)
         assert [each for each, _, _ in await scroll(replica, of_class(wanted))] == sorted(members, key=id_order)
-        assert await nearest(replica, [3.0, 2.0, 1.0, 1.0], 5, of_class(wanted)) == best(model, [3.0, 2.0, 1.0, 1.0], 5, members)
+        await _check_nearest(replica, model, members, of_class(wanted), spec)
     await built(replica)
     texts = PointsWithTexts(spec.text, {each: payload for each, (_, payload) in model.items()})
     for ask in (TextAsk(text="red 12 text versions"), TextAsk(text="green 3", match=Match.ALL), TextAsk(prefix="vers", text="5")):
         members = {each for each, (_, payload) in model.items() if (payload or {}).get("class") == 1}
         assert found_texts(replica.engine, ask, 10) == texts.search(ask, 10)
         assert found_texts(replica.engine, ask, 10, of_class(1)) == texts.search(ask, 10, members)
-    for query in ([0.0, 0.0, 0.0, 0.0], [20.0, 5.0, 3.0, 1.0]):
-        assert await nearest(replica, query, 10) == best(model, query, 10, set(model))
+    await _check_nearest(replica, model, set(model), None, spec)
     return number
+
+
+async def _check_nearest(replica: Bench, model: Model, among: set[PointId], filter: Filter | None, spec: CollectionSpec) -> None:
+    """Check what searches find among the points that match the filter: of named vectors, searches by each."""
+    for query in ([0.0, 0.0, 0.0, 0.0], [20.0, 5.0, 3.0, 1.0]):
+        if not spec.vectors:
+            assert await nearest(replica, query, 10, filter) == best(model, query, 10, among)
+        points = {each: vectors_in(model[each][0]) for each in among} if spec.vectors else {}
+        for vector in spec.vectors:
+            asked = query[: vector.dim]
+            assert await nearest(replica, asked, 10, filter, vector.name) == nearest_by(vector.name, asked, points, 10), vector.name
 
 
 def best(model: Model, query: Sequence[float], k: int, among: set[PointId]) -> list[PointId]:
@@ -346,3 +390,5 @@ def difference(found: Model, expected: Sequence[Model]) -> str:
 
 
 assert DIM == 4, "content() makes vectors of dimension 4"
+assert DIMS == (3, 2, 1), "content() makes named vectors of these dimensions"
+BASES: Mapping[str, CollectionSpec] = {"one vector": SPEC, "named vectors": NAMED}

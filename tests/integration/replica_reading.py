@@ -35,9 +35,10 @@ async def count(bench: Bench, filter: Filter | None = None) -> int:
     return await bench.replica.count(ShardCount(shard=SHARD, filter=filter), TIMEOUT_S)
 
 
-async def nearest(bench: Bench, query: Sequence[float], k: int, filter: Filter | None = None) -> list[PointId]:
-    """Return the ids of an exact search, best first."""
-    call = ShardSearch(shard=SHARD, queries=np.array([query], dtype=np.float32), groups=(QueryGroup(k=k, filter=filter),), accuracy=Exact())
+async def nearest(bench: Bench, query: Sequence[float], k: int, filter: Filter | None = None, vector: str = "") -> list[PointId]:
+    """Return the ids of an exact search, best first. vector: the name of the vector that is compared."""
+    queries, groups = np.array([query], dtype=np.float32), (QueryGroup(k=k, filter=filter),)
+    call = ShardSearch(shard=SHARD, queries=queries, groups=groups, accuracy=Exact(), vector=vector)
     return (await bench.replica.search(call, TIMEOUT_S)).hits.ids.tolist()
 
 

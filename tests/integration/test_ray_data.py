@@ -98,6 +98,31 @@ def test_a_dataset_is_written_and_comes_back(shared_cluster: RoleCluster, client
     assert rows[3] == {"id": 3, "payload": '{"label": 3, "title": "row 3"}'}
 
 
+def test_named_vectors_are_written_come_back_and_are_written_elsewhere(
+    shared_cluster: RoleCluster, client: shoal.Client, name: str
+) -> None:
+    first, second = f"{name}-named", f"{name}-again"
+    for each in (first, second):
+        client.create_collection(each, vectors={"image": DIM, "title": 2}, shards=2)
+    titles = [None if at % 3 else [float(at), 1.0] for at in range(300)]
+    given = ray.data.from_arrow(table(300).append_column("words", pyarrow.array(titles))).repartition(4)
+    sink = sink_of(shared_cluster, first, vector={"image": "emb", "title": "words"})
+    given.write_datasink(sink)
+    assert sink.result is not None
+    assert sink.result.points == 300
+    back = shoal.ray.read(shared_cluster.address, first, parallelism=3)
+    back.write_datasink(shoal.ray.Sink(shared_cluster.address, second, vector={"image": "image", "title": "title"}, payload="payload"))
+    for each in (first, second):
+        points = {point.id: point for point in client.scroll(each, with_vectors=True)}
+        assert sorted(points) == list(range(300))
+        for at, vector in enumerate(vectors(300)):
+            assert list(points[at].vector) == (["image"] if at % 3 else ["image", "title"])
+            assert np.array_equal(points[at].vector["image"], vector)
+        assert points[6].vector["title"].tolist() == [6.0, 1.0]
+        assert points[7].payload == {"label": 2, "title": "row 7"}
+        client.drop_collection(each)
+
+
 def test_what_was_read_can_be_written_elsewhere(shared_cluster: RoleCluster, client: shoal.Client, name: str) -> None:
     ids = [1, 2, "a", str(uuid.UUID(int=9))]
     client.upsert(name, ids, vectors(4), [{"n": 1}, None, {"deep": {"a": [1, None]}}, {}])

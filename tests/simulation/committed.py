@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from shoal.core.filter_truth import matches
 from shoal.core.ids import RequestId
-from shoal.core.point_change import UpdateVectors
+from shoal.core.point_change import VectorChange
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.wire.records import update_of_body
 from tests.simulation.violation import Violation
@@ -90,7 +90,7 @@ class CommittedLog:
             name, _, written = record.body.decode().partition("=")
             return {name: written if record.kind is RecordKind.UPSERT else None}
         update = update_of_body(record.body)
-        assert not isinstance(update.change, UpdateVectors), "points have no vectors here"
+        assert not isinstance(update.change, VectorChange), "points have no vectors here"
         after: dict[str, str | None] = {}
         for key in update.ids.tolist():
             before = self.at(key, record.seq)[1]

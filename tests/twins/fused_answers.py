@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,12 @@ from shoal.core.fused_search import (
     LegExplain,
     TextLeg,
 )
+from shoal.core.named_vectors import NamedVector
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.shard_calls import SegmentExplain
 from shoal.core.text_calls import TextExplain, WordShare
 from shoal.core.topk import HitColumns
+from tests.twins.named_points import columns_of, vector_named
 
 Point = tuple[Any, bytes | None]
 WORD = re.compile(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+")
@@ -62,20 +64,22 @@ def texts_of(point: Point) -> dict[str, str]:
     return {name: value for name, value in payload.items() if isinstance(value, str)}
 
 
-def stored_points(held: Mapping[PointId, Point], ids: list[Any], request: Any) -> StoredColumns:
-    """Return points of a dictionary with what the request wants of them."""
+def stored_points(held: Mapping[PointId, Point], ids: list[Any], request: Any, vectors: Sequence[NamedVector] = ()) -> StoredColumns:
+    """Return points of a dictionary with what the request wants of them. vectors: the named ones of the collection."""
+    rows = [held[value][0] for value in ids] if request.with_vectors else []
     return StoredColumns(
         ids=id_array(ids),
-        vectors=np.stack([held[value][0] for value in ids]) if request.with_vectors and ids else None,
+        vectors=None if vectors or not rows else np.stack(rows),
         payloads=tuple(held[value][1] for value in ids) if request.with_payload else None,
+        named=columns_of(rows, vectors) if vectors and request.with_vectors else None,
     )
 
 
 class FusedTwin:
-    """One search with legs. segments: what it tells of searches by vectors."""
+    """One search with legs. segments: what it tells of searches by vectors; vectors: named ones of the collection."""
 
-    def __init__(self, request: FusedSearch, segments: tuple[SegmentExplain, ...]) -> None:
-        self.request, self.segments = request, segments
+    def __init__(self, request: FusedSearch, segments: tuple[SegmentExplain, ...], vectors: Sequence[NamedVector] = ()) -> None:
+        self.request, self.segments, self.vectors = request, segments, vectors
 
     def answer(self, held: Mapping[PointId, Point], matching: Any) -> FusedFound:
         """Return the answer. matching: filter -> ids."""
@@ -104,7 +108,11 @@ class FusedTwin:
 
     def _ranked(self, leg: DenseLeg | TextLeg, query: int, held: Mapping[PointId, Point]) -> dict[PointId, tuple[int, float]]:
         if isinstance(leg, DenseLeg):
-            scored = {value: float(-((point[0] - leg.queries[query]) ** 2).sum()) for value, point in held.items()}
+            scored = {
+                value: float(-((row - leg.queries[query]) ** 2).sum())
+                for value, point in held.items()
+                if (row := vector_named(point[0], leg.vector)) is not None
+            }
         else:
             wanted = set(words_of(leg.asks[query].text))
             scored = {
@@ -118,7 +126,7 @@ class FusedTwin:
 
     def _columns(self, held: Mapping[PointId, Point], rows: list[Any], counts: list[int], complete: list[bool]) -> FusedFound:
         request = self.request
-        stored = stored_points(held, [value for _, value, _, _ in rows], request)
+        stored = stored_points(held, [value for _, value, _, _ in rows], request, self.vectors)
         scores = np.array([score for _, _, score, _ in rows], np.float32)
         legs = tuple(
             LegColumns(
@@ -130,7 +138,14 @@ class FusedTwin:
             for leg in request.legs
         )
         return FusedFound(
-            hits=HitColumns(counts=np.array(counts), ids=stored.ids, scores=scores, payloads=stored.payloads, vectors=stored.vectors),
+            hits=HitColumns(
+                counts=np.array(counts),
+                ids=stored.ids,
+                scores=scores,
+                payloads=stored.payloads,
+                vectors=stored.vectors,
+                named=stored.named,
+            ),
             legs=legs,
             highlights=tuple(self._marks(query, held[value]) for query, value, *_ in rows) if request.highlight else None,
             group_values=tuple(self._group(held[value]) for _, value, *_ in rows) if request.group_by else None,

@@ -17,13 +17,15 @@ from shoal.client.sync_driver import SyncDriver
 from shoal.core import requests as calls
 from shoal.core.alteration import Alteration, altered_spec
 from shoal.core.collection import spec_from_input
-from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound
+from shoal.core.errors import AlreadyExists, NotFound
 from shoal.core.filter import Filter
 from shoal.core.filter_truth import matches
-from shoal.core.fused_search import FusedFound, FusedSearch
+from shoal.core.fused_search import DenseLeg, FusedFound, FusedSearch
 from shoal.core.ids import CollectionId, ReplicaId, Seq, ShardId, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
-from shoal.core.points import id_order
+from shoal.core.named_vectors import NamedVector
+from shoal.core.point_change import UpdateNamed, UpdateVectors
+from shoal.core.points import check_dim, id_order
 from shoal.core.recovery import ACCEPT_DATA_LOSS, AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ClusterInfo, CollectionInfo, CollectionSummary, Found, Got, Page, ShardRecovery, Written
 from shoal.core.requests import Request, ShardToken
@@ -32,6 +34,7 @@ from shoal.core.shard_calls import SegmentExplain
 from shoal.core.topk import HitColumns
 from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardRecall
 from tests.twins.fused_answers import FusedTwin, stored_points
+from tests.twins.named_points import rows_of, vector_named
 from tests.twins.shard import point_after
 
 CURVE = SegmentCurve(
@@ -142,7 +145,7 @@ def client_with(
 
 class DictCluster:
     """A cluster of two shards in a dictionary: the answer function of a MockTransport. It evaluates filters by their
-    definition.
+    definition. In a collection with named vectors, a point has a dictionary of them.
 
     held_back: (builds_pending, waiting) of the next descriptions; curves, measured, explained: the answers to requests
     for them.
@@ -150,7 +153,7 @@ class DictCluster:
 
     def __init__(self) -> None:
         self.specs: dict[str, Any] = {}
-        self.points: dict[str, dict[Any, tuple[np.ndarray, bytes | None]]] = {}
+        self.points: dict[str, dict[Any, tuple[Any, bytes | None]]] = {}
         self.info = ClusterInfo(cluster_id="c", leader="l:1", workers=(), shards=())
         self.seq = 0
         self.ids: dict[str, str] = {}
@@ -167,7 +170,7 @@ class DictCluster:
     def CreateCollection(self, request: calls.CreateCollection) -> str:
         if request.name in self.specs:
             raise AlreadyExists(f"collection {request.name!r} exists")
-        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr", "text", "defaults")
+        names = ("name", "dim", "metric", "shards", "replicas", "index", "recall", "min_isr", "text", "defaults", "vectors")
         self.specs[request.name] = spec_from_input(**{name: getattr(request, name) for name in names}, limits=DEFAULT_LIMITS)
         self.points[request.name] = {}
         again = self.before.count(request.name)
@@ -192,7 +195,7 @@ class DictCluster:
 
     def AlterCollection(self, request: calls.AlterCollection) -> None:
         self._points(request.name)
-        given = {name: getattr(request, name) for name in ("index", "recall", "replicas", "min_isr", "text", "defaults")}
+        given = {name: getattr(request, name) for name in ("index", "recall", "replicas", "min_isr", "text", "defaults", "indexes")}
         self.specs[request.name] = altered_spec(self.specs[request.name], Alteration(**given))
 
     def RecoverShard(self, request: calls.RecoverShard) -> ShardRecovery:
@@ -208,10 +211,13 @@ class DictCluster:
 
     def TuneCollection(self, request: calls.TuneCollection) -> tuple[SegmentCurve, ...]:
         self._points(request.name)
+        if request.vector or request.queries is not None:
+            self.specs[request.name].vector_of(request.vector)
         return self.curves
 
     def MeasureRecall(self, request: calls.MeasureRecall) -> tuple[ShardRecall, ...]:
         self._points(request.name)
+        self.specs[request.name].vector_of(request.vector)
         return self.measured
 
     def OptimizeCollection(self, request: calls.OptimizeCollection) -> None:
@@ -219,10 +225,9 @@ class DictCluster:
 
     def Upsert(self, request: calls.Upsert) -> Written:
         held, points = self._points(request.collection), request.points
-        for at, (value, row) in enumerate(zip(points.ids.tolist(), points.vectors, strict=True)):
-            if len(row) != self.specs[request.collection].dim:
-                raise InvalidArgument(f"vectors have dimension {len(row)}, the collection has {self.specs[request.collection].dim}")
-            held[value] = (row.copy(), None if points.payloads is None else points.payloads[at])
+        rows = rows_of(self.specs[request.collection], points.vectors, points.named, len(points))
+        for at, (value, row) in enumerate(zip(points.ids.tolist(), rows, strict=True)):
+            held[value] = (row, None if points.payloads is None else points.payloads[at])
         return self._written(request.collection, 0)
 
     def Delete(self, request: calls.Delete) -> Written:
@@ -241,14 +246,22 @@ class DictCluster:
         found = set(self._matching(held, request.filter))
         asked = held.keys() if request.ids is None else dict.fromkeys(request.ids.tolist())
         changed = {value: at for at, value in enumerate(asked) if value in found}
+        if isinstance(request.change, UpdateNamed):
+            assert request.ids is not None
+            rows = rows_of(self.specs[request.collection], None, request.change.vectors, len(request.ids))
+            for value, at in changed.items():
+                held[value] = ({**held[value][0], **rows[at]}, held[value][1])
+            return self._written(request.collection, len(changed))
         for value, at in changed.items():
+            if isinstance(request.change, UpdateVectors):
+                rows_of(self.specs[request.collection], request.change.vectors, None, len(request.change.vectors))
             held[value] = point_after(held[value], request.change, at)
         return self._written(request.collection, len(changed))
 
     def Get(self, request: calls.Get) -> Got:
         held, asked = self._points(request.collection), request.ids.tolist()
         answered = min(len(asked), self.get_at_most or len(asked))
-        stored = stored_points(held, [value for value in asked[:answered] if value in held], request)
+        stored = stored_points(held, [value for value in asked[:answered] if value in held], request, self._vectors(request))
         return Got(points=stored, answered=answered if self.get_at_most else 0)
 
     def Count(self, request: calls.Count) -> int:
@@ -262,11 +275,14 @@ class DictCluster:
         owner = self.ids[request.collection]
         if request.collection_id not in ("", owner):
             raise NotFound(f"collection {request.collection!r} was dropped, and made anew, while it was scrolled; begin the scroll again")
-        points = stored_points(held, left[: request.limit], request)
+        points = stored_points(held, left[: request.limit], request, self._vectors(request))
         return Page(points=points, more=len(left) > request.limit, collection_id=owner)
 
     def Search(self, request: calls.Search) -> Found:
-        held, metric = self._points(request.collection), self.specs[request.collection].metric
+        everyone, vector = self._points(request.collection), self.specs[request.collection].vector_of(request.vector)
+        check_dim(request.queries, vector.dim)
+        held = {value: (row, point[1]) for value, point in everyone.items() if (row := vector_named(point[0], vector.name)) is not None}
+        metric = vector.metric
         counts, found = [], []
         for at, query in enumerate(prepared(request.queries, metric)):
             (group,) = (each for each in request.groups if each.queries is None or at in each.queries)
@@ -277,30 +293,38 @@ class DictCluster:
             within = [each for each in best if request.radius is None or _near(scored[each], request.radius, metric.smaller_is_better)]
             counts.append(len(within[: group.k]))
             found += [(values[each], float(scored[each])) for each in within[: group.k]]
-        stored = stored_points(held, [value for value, _ in found], request)
+        stored = stored_points(everyone, [value for value, _ in found], request, self._vectors(request))
         hits = HitColumns(
             counts=np.array(counts),
             ids=stored.ids,
             scores=np.array([score for _, score in found], np.float32),
             payloads=stored.payloads,
             vectors=stored.vectors,
+            named=stored.named,
         )
         missing = ("c/1",) if request.allow_partial else ()
         return Found(hits=hits, missing_shards=missing, explain=self.explained if request.explain else ())
 
     def FusedSearch(self, request: FusedSearch) -> FusedFound:
         held = self._points(request.collection)
-        return FusedTwin(request, self.explained).answer(held, lambda filter: self._matching(held, filter))
+        for leg in request.legs:
+            if isinstance(leg, DenseLeg):
+                check_dim(leg.queries, self.specs[request.collection].vector_of(leg.vector).dim)
+        return FusedTwin(request, self.explained, self._vectors(request)).answer(held, lambda filter: self._matching(held, filter))
 
     def DescribeCluster(self, request: calls.DescribeCluster) -> ClusterInfo:
         return self.info
 
-    def _points(self, name: str) -> dict[Any, tuple[np.ndarray, bytes | None]]:
+    def _points(self, name: str) -> dict[Any, tuple[Any, bytes | None]]:
         if name not in self.points:
             raise NotFound(f"collection {name!r} does not exist")
         return self.points[name]
 
-    def _matching(self, held: dict[Any, tuple[np.ndarray, bytes | None]], filter: Filter | None) -> list[Any]:
+    def _vectors(self, request: Any) -> tuple[NamedVector, ...]:
+        vectors: tuple[NamedVector, ...] = self.specs[request.collection].vectors
+        return vectors
+
+    def _matching(self, held: dict[Any, tuple[Any, bytes | None]], filter: Filter | None) -> list[Any]:
         return [
             value
             for value, (_, payload) in held.items()

@@ -44,6 +44,29 @@ def test_every_verb_answers_alike_for_an_asyncio_client(router: TwoPorts, wire: 
     assert on_a_loop(story()) == expected_answers()
 
 
+def test_vectors_by_name_arrive_as_they_were_written(router: TwoPorts, asking: Asking) -> None:
+    cluster = DictCluster()
+    router.answer = cluster
+    with client_with(cluster) as client:
+        client.create_collection("n", vectors={"image": 2, "text": 3})
+    images, texts = np.array([[0, 0.1], [2, 1 / 3]], np.float32), [[1, 0, 0], None]
+    asking(lambda client: client.upsert("n", [1, "b"], {"image": images, "text": texts}))
+    asking(lambda client: client.upsert("n", [3], {}, [{"t": "x"}]))
+    asking(lambda client: client.update_vectors("n", [3, 1], {"text": [[7, 8, 9], None]}))
+    wanted = {1: {"image": images[0].tolist(), "text": [1, 0, 0]}, "b": {"image": images[1].tolist()}, 3: {"text": [7, 8, 9]}}
+    assert _by_name(asking(lambda client: client.get("n", [1, "b", 3]))) == wanted
+    hits = asking(lambda client: client.search("n", np.zeros(3, np.float32), using="text", with_vectors=True))
+    assert _by_name(hits) == {1: wanted[1], 3: wanted[3]}
+    hits = asking(lambda client: client.search("n", {"image": [0, 0], "text": [0, 0, 0]}, with_vectors=True))
+    assert _by_name(hits) == wanted
+    asking(lambda client: client.upsert("n", [4], {}, [{"t": "y"}]))
+    assert _by_name(asking(lambda client: client.get("n", [4]))) == {4: {}}
+
+
+def _by_name(read: Any) -> dict[Any, dict[str, list[float]]]:
+    return {each.id: {name: vector.tolist() for name, vector in each.vector.items()} for each in read}
+
+
 def test_every_error_arrives_as_it_was_raised(router: TwoPorts, asking: Asking) -> None:
     said = "it is \n 100 % é 語 😀 " + "x" * 4_000
     cases = [(kind, details) for kind in BY_STATUS.values() for details in (ErrorDetails(), DETAILS)]

@@ -15,6 +15,7 @@ from shoal.core.errors import InvalidArgument
 from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.limits import Limits
 from shoal.core.metric import Metric
+from shoal.core.named_vectors import NamedVector
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
 from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, RecoverShard
 from shoal.runtime.calls import CallContext
@@ -80,6 +81,16 @@ def test_what_is_said_is_taken() -> None:
     assert timeout_s == pytest.approx(9.8)
 
 
+def test_named_vectors_are_taken_and_their_indexes_altered_by_name() -> None:
+    spec, *_ = creating(name="c", metric="ip", vectors=[{"name": "image", "dim": 8}, {"name": "text", "dim": 4, "index": "flat"}])
+    vectors = (NamedVector(name="image", dim=8, metric=Metric.IP), NamedVector(name="text", dim=4, metric=Metric.IP, index="flat"))
+    assert spec == CollectionSpec(name="c", dim=0, vectors=vectors)
+    clerk = Clerk()
+    request = collections_pb2.AlterCollectionRequest(name="c", indexes={"text": "hnsw"})
+    asyncio.run(served(clerk).AlterCollection(request, cast(CallContext, Caller(1.0))))
+    assert clerk.asked[0][:2] == ("c", Alteration(indexes={"text": "hnsw"}))
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
@@ -91,6 +102,8 @@ def test_what_is_said_is_taken() -> None:
         ({"name": "c", "dim": 4, "replicas": 3, "min_isr": 4}, "min_isr"),
         ({"name": "c", "dim": 4, "index": "magic"}, "index"),
         ({"name": "c", "dim": 4, "recall": 1.5}, "recall"),
+        ({"name": "c", "dim": 4, "vectors": [{"name": "a", "dim": 4}]}, "dim"),
+        ({"name": "c", "vectors": [{"name": "a", "dim": 0}]}, "vectors"),
     ],
 )
 def test_bad_specifications_are_refused_naming_the_field(fields: dict[str, object], field: str) -> None:

@@ -50,6 +50,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"accuracy": RecallTarget(0.5)},
     {"accuracy": Breadth(ef=7)},
     {"radius": 1.0},
+    {"vector": "image"},
+    {"vector": "text"},
     {"with_payload": False},
     {"with_vectors": True},
     {"consistency": Consistency.PRIMARY},

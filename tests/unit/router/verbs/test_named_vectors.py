@@ -24,6 +24,7 @@ from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import QueryGroup, ShardUpsert
 from shoal.core.topk import HitColumns
 from shoal.core.tuning_calls import ShardMeasureRecall, ShardTune
+from shoal.wire.points import got_to_message, page_to_message
 from tests.twins.cluster import TwinCluster
 
 IMAGE = NamedVector(name="image", dim=3)
@@ -312,3 +313,21 @@ def test_vectors_are_tuned_and_measured_by_name() -> None:
     cluster.add("one")
     with pytest.raises(InvalidArgument, match="one vector without a name, not 'image'"):
         asyncio.run(administration.tune(TuneCollection(name="one", vector="image"), 10.0))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 16), st.integers(1, 3), st.integers(3_000, 12_000), st.randoms(use_true_random=False))
+def test_answers_with_many_short_vectors_fit_into_messages(names: int, dim: int, message_bytes: int, chance: Any) -> None:
+    """Positions and names take more than the numbers that points lack."""
+    vectors = tuple(NamedVector(name="v" * 62 + f"{number:02d}", dim=dim) for number in range(names))
+    cluster = TwinCluster(limits=Limits(message_bytes=message_bytes))
+    cluster.add("a", shards=2, vectors=vectors)
+    points: list[Named] = [{each.name: [1.0] * dim for each in vectors if chance.random() < 0.9} for _ in range(200)]
+    given_points = PointColumns(ids=np.arange(200), vectors=np.empty((200, 0), np.float32), payloads=None, named=columns(points, vectors))
+    asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=given_points), 10.0))
+    got = asyncio.run(cluster.router.reads.get(Get(collection="a", ids=np.arange(200), with_vectors=True), 10.0))
+    page = asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=200, with_vectors=True), 10.0))
+    assert got_to_message(got).ByteSize() <= message_bytes
+    assert page_to_message(page).ByteSize() <= message_bytes
+    assert len(got.points) > 1
+    assert len(page.points) > 1

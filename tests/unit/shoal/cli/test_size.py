@@ -91,3 +91,31 @@ def test_what_is_no_size_is_refused(text):
 def test_errors_are_one_line(shoal, words, code):
     ended = shoal("size", *words)
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (code, "", 1)
+
+
+def test_several_vectors_take_what_each_takes_and_the_points_an_index_of_their_own(shoal):
+    words = ("size", "--points", 200_000, "--payload-bytes", 50, "--json")
+    both = shoal(*words, "--vector", "image=512,hnsw", "--vector", "text=384", "--index", "flat").document["replica"]
+    image = shoal(*words, "--dim", 512, "--index", "hnsw").document["replica"]
+    text = shoal(*words, "--dim", 384, "--index", "flat").document["replica"]
+    points = shoal(*words, "--dim", 1, "--index", "flat").document["replica"]
+    for part in ("index", "tables", "payloads", "growing", "segments"):
+        assert both[part] == image[part] + text[part] + points[part], part
+    assert both["build"] == max(image["build"], text["build"])
+    assert both["store"] == shoal(*words, "--dim", 1 + 512 + 384).document["replica"]["store"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "give --dim for one vector without a name, or --vector"),
+        (("--dim", 4, "--vector", "a=4"), 2, "give --dim for one vector"),
+        (("--vector", "a=0"), 1, "dim of vector 'a' is 0"),
+        (("--vector", "a=65000", "--vector", "b=65000"), 1, "130000 dimensions together"),
+        (("--vector", "a=4,hsnw"), 1, "hsnw"),
+    ],
+)
+def test_vectors_that_no_collection_can_have_are_refused(shoal, words, code, said):
+    ended = shoal("size", "--points", 10, *words)
+    assert (ended.code, ended.out) == (code, "")
+    assert said in " ".join(ended.err.split())

@@ -115,3 +115,17 @@ def test_closing_ends_both_clients_and_a_later_use_makes_new_ones():
     both.one.close()
     both.one.close()
     assert both.blocking[1].mock.closed
+
+
+def test_an_adapter_writes_one_vector_and_says_so_where_there_are_several():
+    with pytest.raises(shoal.InvalidArgument, match="create has vectors, but one vector without a name is written"):
+        OneCollection("c", options={"vectors": {"image": 2}})
+    both = Both({})
+    both.one.client.create_collection("c", vectors={"image": 2, "text": {"dim": 2, "metric": "cosine"}})
+    with pytest.raises(shoal.InvalidArgument, match="'c' has several vectors, give them by name: image, text"):
+        both.one.upsert(ROWS)
+    with pytest.raises(shoal.InvalidArgument, match="give the name of one: image, text"):
+        both.one.metric()
+    assert (both.one.metric("image"), asyncio.run(both.one.ametric("text"))) == ("l2", "cosine")
+    with pytest.raises(shoal.InvalidArgument, match="has no vector 'sound', it has image, text"):
+        asyncio.run(both.one.ametric("sound"))

@@ -41,6 +41,7 @@ def blocking() -> None:
         client.search_many("things", np.zeros((2, 4)), k=[3, 5], filter=[{"label": 3}, None], params={"ef": 64})
         client.search_many("things", np.zeros((2, 4)), k=np.array([3, 5]), filter={"tags": {"$in": ["a", "b"]}})
         by_words(client)
+        by_name(client)
         client.create_collection("small", dim=4, index="HNSW16,SQ8", recall=0.9)
         client.alter_collection("small", index="ivf")
         assert_type(
@@ -70,6 +71,24 @@ def by_words(client: shoal.Client) -> None:
     client.search_many("kb", np.zeros((2, 4)), text=["a", "b"], k=[3, 5])
     client.search_many("kb", legs=[shoal.Dense(np.zeros((2, 4))), [shoal.Text("a"), shoal.Text("b", prefix="c")]])
     assert_type(shoal.highlighted("red", [(0, 3)], before="<", after=">"), str)
+
+
+def by_name(client: shoal.Client) -> None:
+    client.create_collection("films", vectors={"image": 4, "text": {"dim": 2, "metric": "cosine", "index": "hnsw"}}, replicas=1)
+    client.alter_collection("films", index={"image": "flat"})
+    vectors: dict[str, Any] = {"image": np.zeros((2, 4)), "text": [[0, 1], None]}
+    assert_type(client.upsert("films", [1, 2], vectors), int)
+    client.upsert_batches("films", [([3], {"image": np.zeros((1, 4))})])
+    assert_type(client.update_vectors("films", [2], {"text": [[1, 0]]}), int)
+    assert_type(client.search("films", [0, 1], using="text", with_vectors=True), shoal.Hits)
+    for hit in client.search("films", {"image": [0, 0, 0, 1], "text": [0, 1]}, text="how", fusion="rrf"):
+        assert_type(hit.legs["image"].score, float)
+        assert_type(hit.vector, Any | None)
+    client.search_many("films", {"text": np.zeros((3, 2))}, 5)
+    client.search("films", legs=[shoal.Dense([0, 1], 0.5, using="text"), shoal.Text("how")])
+    assert_type([curve.vector for curve in client.tune("films", using="image")], list[str])
+    client.measure_recall("films", using="image")
+    assert_type([each.dim for each in client.describe_collection("films").spec.vectors], list[int])
 
 
 async def awaited() -> None:

@@ -29,7 +29,13 @@ def test_what_is_given_is_changed(alteration: Alteration, index: str, recall: fl
 
 @pytest.mark.parametrize(
     ("alteration", "field"),
-    [(Alteration(), "index"), (Alteration(index="magic"), "index"), (Alteration(index=""), "index"), (Alteration(recall=0.0), "recall")],
+    [
+        (Alteration(), "index"),
+        (Alteration(indexes={}), "index"),
+        (Alteration(index="magic"), "index"),
+        (Alteration(index=""), "index"),
+        (Alteration(recall=0.0), "recall"),
+    ],
 )
 def test_what_cannot_be_is_refused_by_name(alteration: Alteration, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:

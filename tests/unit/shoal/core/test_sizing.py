@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from shoal.core.errors import InvalidArgument
 from shoal.core.index_spec import CODED_DIM, parse_index
+from shoal.core.named_vectors import NamedVector
 from shoal.core.sizing import (
     INDEXED_TEXT_RATIO,
     MIB,
@@ -165,3 +166,22 @@ def test_texts_take_memory_while_they_are_not_sealed_and_in_builds_and_disk() ->
     assert (texts.index, texts.payloads, texts.store) == (bare.index, bare.payloads, bare.store)
     with pytest.raises(InvalidArgument, match="text_bytes"):
         size_of(points=1, dim=8, text_bytes=-1)
+
+
+def test_named_vectors_take_an_index_each_and_one_row_in_the_store() -> None:
+    vectors = (NamedVector(name="image", dim=512), NamedVector(name="text", dim=96, index="hnsw"))
+    both = size_of(points=100_000, vectors=vectors, payload_bytes=100, id_bytes=20).replica
+    image, text = (size_of(points=100_000, dim=each.dim, index=each.index, payload_bytes=100, id_bytes=20).replica for each in vectors)
+    ids = size_of(points=100_000, dim=1, index="flat", payload_bytes=100, id_bytes=20).replica
+    for part in ("index", "tables", "ids", "payloads", "growing", "segments"):
+        assert getattr(both, part) == getattr(image, part) + getattr(text, part) + getattr(ids, part), part
+    assert (both.build, both.merge) == (image.build, image.merge)
+    assert both.store == store_bytes(100_000, 1 + 512 + 96, 100, 20)
+    assert both.index == pytest.approx(100_000 * (4 + 512 * 5 + 96 * 4 + 2 * (4 * 33 + 12)), rel=0.05)
+
+
+def test_texts_are_indexed_once_beside_named_vectors() -> None:
+    vectors = (NamedVector(name="image", dim=8), NamedVector(name="text", dim=8))
+    without, texts = (size_of(points=50_000, vectors=vectors, payload_bytes=300, text_bytes=each).replica for each in (0, 200))
+    assert texts.segments - without.segments == 50_000 * 200 * INDEXED_TEXT_RATIO
+    assert texts.growing - without.growing == 10_000 * 200 * INDEXED_TEXT_RATIO

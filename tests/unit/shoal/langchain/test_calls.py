@@ -147,3 +147,25 @@ def test_relevance_of_any_inner_product_is_a_number():
     scene.store.add_texts(["a"])
     relevance = scene.store._select_relevance_score_fn()
     assert [relevance(-1e6), relevance(1e6)] == [0.0, 1.0]
+
+
+def test_one_of_several_named_vectors_is_searched_by_its_name():
+    scene = Scene()
+    scene.blocking.create_collection("c", vectors={"image": 3, "title": {"dim": 3, "metric": "cosine"}})
+    scene.blocking.upsert("c", ["d0"], {"title": [[1, 0, 0]]}, [{"page_content": "tree"}])
+    assert [document.id for document in scene.store.similarity_search("x", using="title")] == ["d0"]
+    assert scene.store.similarity_search("x", using="image") == []
+    for found in (
+        scene.store.similarity_search_with_relevance_scores("x", using="title"),
+        asyncio.run(scene.store.asimilarity_search_with_relevance_scores("x", using="title")),
+    ):
+        assert [(document.id, 0 <= relevance <= 1) for document, relevance in found] == [("d0", True)]
+    for ask in (
+        lambda: scene.store.similarity_search("x"),
+        lambda: scene.store.similarity_search_with_relevance_scores("x"),
+        lambda: ShoalRetriever(store=scene.store).invoke("x"),
+    ):
+        with pytest.raises(shoal.InvalidArgument, match="has several vectors, give the name of one: image, title"):
+            ask()
+    with pytest.raises(shoal.InvalidArgument, match="'c' has several vectors, give them by name: image, title"):
+        scene.store.add_texts(["a"])

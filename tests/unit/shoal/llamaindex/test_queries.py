@@ -56,6 +56,15 @@ def test_what_a_leg_of_no_weight_lacks_is_not_missed():
         search_of(VectorStoreQuery(VECTOR, alpha=0.9, mode=mode), {})
 
 
+def test_one_of_several_named_vectors_is_named_in_every_mode_that_has_a_vector():
+    def of(mode):
+        return search_of(VectorStoreQuery(VECTOR, query_str="q", mode=VectorStoreQueryMode(mode)), {"using": "image"})
+
+    assert [(of(mode)["vector"], of(mode)["using"]) for mode in ("default", "mmr")] == [(VECTOR, "image")] * 2
+    hybrid = of("hybrid")
+    assert ("using" in hybrid, [getattr(leg, "using", None) for leg in hybrid["legs"]]) == (False, ["image", None])
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, "x", True])
 def test_a_threshold_that_is_none_is_refused(threshold):
     query = VectorStoreQuery(VECTOR, mode=VectorStoreQueryMode.MMR)

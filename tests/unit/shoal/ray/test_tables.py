@@ -9,7 +9,8 @@ from ray.data.block import BlockAccessor
 
 from shoal.client.results import Point
 from shoal.core.errors import InvalidArgument
-from shoal.ray.tables import PointTables, check_columns
+from shoal.core.named_vectors import NamedVector
+from shoal.ray.tables import PointTables, check_columns, check_not_taken
 
 POINTS = [
     Point(1, {"label": 3, "tags": ["a"]}, np.array([1, 2], np.float32)),
@@ -52,3 +53,31 @@ def test_columns_that_cannot_be_are_refused(columns: object) -> None:
     with pytest.raises(InvalidArgument, match="with_payload is False"):
         check_columns({"a": pyarrow.int64()}, with_payload=False)
     check_columns(None, with_payload=False)
+
+
+NAMED = (NamedVector(name="image", dim=2), NamedVector(name="id", dim=3))
+
+
+def test_named_vectors_are_columns_of_lists_with_nulls() -> None:
+    tables = PointTables(ids="int64", dim=None, payload=False, columns=(), vectors=NAMED)
+    assert tables.needs_vectors
+    points = [
+        Point(1, None, {"image": np.array([1, 2], np.float32)}),
+        Point(2, None, {"id": np.array([7, 8, 9], np.float32), "image": np.array([3, 4], np.float32)}),
+        Point(3, None, {}),
+    ]
+    made = tables.table_of(points)
+    assert made.to_pydict() == {"id": [1, 2, 3], "image": [[1, 2], [3, 4], None], "vector.id": [None, [7, 8, 9], None]}
+    assert made.schema.field("image").type == pyarrow.list_(pyarrow.float32(), 2)
+    assert tables.table_of([]).schema == made.schema == tables.schema
+    assert tables.table_of([]).num_rows == 0
+    assert not PointTables(ids="int64", dim=None, payload=False, columns=()).needs_vectors
+
+
+def test_a_field_has_not_the_column_of_a_vector() -> None:
+    check_not_taken(None, NAMED)
+    check_not_taken({"image": pyarrow.int64()}, ())
+    check_not_taken({"label": pyarrow.int64()}, NAMED)
+    for name in ("image", "vector.id"):
+        with pytest.raises(InvalidArgument, match=f"columns names '{name}', which is the column of a vector"):
+            check_not_taken({name: pyarrow.int64()}, NAMED)

@@ -23,6 +23,7 @@ from tests.support.examples.filters import filters
 from tests.unit.shoal.wire.strategies import (
     changes,
     id_lists,
+    named_points,
     over_the_wire,
     point_columns,
     point_ids,
@@ -30,6 +31,7 @@ from tests.unit.shoal.wire.strategies import (
     same_change,
     same_ids,
     same_matrix,
+    same_named,
     same_payloads,
     stored_columns,
     tokens,
@@ -51,12 +53,13 @@ def key(filter: Filter | None) -> str | None:
 
 
 @settings(deadline=None)
-@given(point_columns(), names, request_ids)
+@given(point_columns() | named_points(), names, request_ids)
 def test_an_upsert_comes_back(points: PointColumns, collection: str, request_id: RequestId | None) -> None:
     request = Upsert(collection=collection, points=points, request_id=request_id)
     got = wire.upsert_from_message(points_pb2.UpsertRequest.FromString(wire.upsert_to_bytes(request)))
     assert but(got, "points") == but(request, "points")
     assert same_ids(got.points.ids, points.ids)
+    assert same_named(got.points.named, points.named)
     assert same_matrix(got.points.vectors, points.vectors)
     assert same_payloads(got.points.payloads, points.payloads)
 
