@@ -146,7 +146,8 @@ def _vector(wanted: GivenColumns, first: Mapping[str, Any], name: str) -> str:
     if found or len(fitting) == 1:
         return found or fitting[0]
     if fitting:
-        raise _bad(f"{name}: columns {', '.join(map(repr, fitting))} may hold the vectors: --vector names the one")
+        said = f"{name}: columns {', '.join(map(repr, fitting))} may hold the vectors"
+        raise _bad(f"{said}: --vector names the one, --vector-column NAME=COLUMN several")
     # The reader says that it is missing, and which columns there are.
     return VECTOR
 

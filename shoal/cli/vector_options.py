@@ -12,6 +12,7 @@ import typer
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.index_spec import index_from_input
 from shoal.core.metric import Metric
 from shoal.core.payload import value_from_json
 
@@ -55,8 +56,17 @@ def _described(text: str, parts: list[str]) -> dict[str, Any]:
     if len(metrics) > 1:
         raise _refused("vector", f"{text!r} has several metrics, {' and '.join(metrics)}: {_EXAMPLE}")
     index = ",".join(each for each in others if each not in _METRICS)
-    metric = {"metric": metrics[0]} if metrics else {}
-    return {"dim": int(dim), **metric} | ({"index": index} if index else {})
+    given: dict[str, Any] = {"dim": int(dim)} | ({"metric": metrics[0]} if metrics else {})
+    return given | ({"index": _checked_index(text, index, max(1, int(dim)))} if index else {})
+
+
+def _checked_index(text: str, index: str, dim: int) -> str:
+    """Return an index. Raises InvalidArgument for one that is none: it may have been meant as a metric."""
+    try:
+        return index_from_input(index, dim=dim)
+    except InvalidArgument as error:
+        metrics = "" if "," in index else f", and it is no metric ({', '.join(_METRICS)})"
+        raise _refused("vector", f"{text!r}: {error.message}{metrics}") from None
 
 
 def indexes_of(texts: Sequence[str] | None) -> str | dict[str, str] | None:
@@ -91,6 +101,8 @@ def names_of_vectors(using: Sequence[str] | None, count: int) -> list[str | None
 
     Raises BadParameter unless each has a name, or there is one without.
     """
+    if using and not count:
+        raise typer.BadParameter("--using names the vector of --vector or --vectors, and there is none")
     if using and len(using) != count:
         raise typer.BadParameter(f"--using names each vector that is given, in their order: {count} vectors have {len(using)} names")
     if count > 1 and not using:

@@ -379,7 +379,7 @@ def test_a_folder_of_other_vectors_is_not_opened(tmp_path):
     Driven(driven.path, NAMED).close()
 
 
-def test_builds_of_one_replica_run_one_at_a_time_and_take_turns(tmp_path):
+def test_builds_of_one_replica_run_one_at_a_time(tmp_path):
     async def run():
         async with opened(tmp_path, term=1, spec=LARGE, growing_rows=256) as bench:
             begun, running = [], []
@@ -403,8 +403,21 @@ def test_builds_of_one_replica_run_one_at_a_time_and_take_turns(tmp_path):
                 while (await bench.replica.stats()).builds_pending:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             assert set(begun) == {"", "image", "text"}
-            assert set(begun[:3]) == {"", "image", "text"}, "one of them waited for two builds of another"
             assert await ids_of(bench, "image", rows[5, 1:9], k=1) == [5]
+
+    asyncio.run(run())
+
+
+def test_an_index_that_always_has_a_build_does_not_keep_the_others_from_theirs(tmp_path):
+    async def run():
+        async with opened(tmp_path, term=1, spec=LARGE) as bench:
+            for each in bench.engine.indexes:
+                each.next_build = lambda *, everything: ("a plan", everything)
+                each.begin_build = lambda plan: plan
+            begun = [bench.replica._sealing._begin()[0].name for _ in range(5)]
+            assert begun == ["", "image", "text", "", "image"]
+            for each in bench.engine.indexes:
+                del each.next_build, each.begin_build
 
     asyncio.run(run())
 

@@ -42,7 +42,7 @@ PROFILE_VERBS = ("list", "set", "remove", "show")
 
 def test_the_tree_is_whole():
     verbs = ["up", "status", "import", "export", "search", "get", "count", "scroll", "delete", "size", "fsck", "audit", "shard recover"]
-    verbs += ["set-payload", "replace-payload", "delete-payload"]
+    verbs += ["set-payload", "replace-payload", "delete-payload", "update-vectors"]
     nouns = ["create", "list", "show", "alter", "optimize", "drop", "tune", "recall", "fit"]
     assert set(COMMANDS) == {
         *(f"shoal {verb}" for verb in verbs),

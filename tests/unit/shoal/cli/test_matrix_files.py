@@ -51,7 +51,7 @@ def test_the_format_can_be_said(filled, tmp_path):
     assert filled("import", file, "--format", "fvecs", "--collection", "c").code == 0
     unknown = filled("import", file, "--format", "xlsx", "--collection", "c")
     assert (unknown.code, len(unknown.err.splitlines())) == (2, 1)
-    assert "must be one of npy, fvecs, bvecs, parquet, jsonl" in unknown.err
+    assert "must be one of npy, fvecs, bvecs, npz, parquet, jsonl" in unknown.err
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_several_vectors_and_words_are_fused(filled):
         (("--vector", "[1, 0, 0]", "--using", "image"), 1, "dimension 3"),
         (("--vector", "[1, 0]", "--vector", "[1, 0, 0]"), 2, "with several vectors, --using names each"),
         (("--vector", "[1, 0]", "--vector", "[1, 0, 0]", "--using", "image"), 2, "2 vectors have 1 names"),
-        (("--text", "word1", "--using", "image"), 2, "0 vectors have 1 names"),
+        (("--text", "word1", "--using", "image"), 2, "--using names the vector of --vector or --vectors, and there is none"),
         (("--vector", "[1, 0]", "--using", "image", "--vector", "[1, 0]", "--using", "image"), 1, "--using names the vector 'image' twice"),
         (("--vector", "[1, 0]", "--using", "image", "--weight", "dense=1"), 1, "names the leg 'dense', the search has image"),
         (("--vector", "7", "--using", "image"), 1, "--vector must be a list of numbers"),

@@ -9,12 +9,12 @@ from shoal.core.named_vectors import NamedVector
 
 
 def test_vectors_have_a_dim_and_may_have_a_metric_and_an_index_in_any_order():
-    given = ["image=512", "text=384,cosine,hnsw", "a=8,flat", "b=8,IVF1024,PQ64,ip", " c = 4 , l2 "]
+    given = ["image=512", "text=384,cosine,hnsw", "a=8,flat", "b=128,IVF1024,PQ64,ip", " c = 4 , l2 "]
     assert named_vectors_of(given) == {
         "image": {"dim": 512},
         "text": {"dim": 384, "metric": "cosine", "index": "hnsw"},
         "a": {"dim": 8, "index": "flat"},
-        "b": {"dim": 8, "metric": "ip", "index": "IVF1024,PQ64"},
+        "b": {"dim": 128, "metric": "ip", "index": "IVF1024,PQ64"},
         "c": {"dim": 4, "metric": "l2"},
     }
     assert named_vectors_of(None) == {}
@@ -31,6 +31,8 @@ def test_vectors_have_a_dim_and_may_have_a_metric_and_an_index_in_any_order():
         (["image=4.5"], "has '4.5' as its dimension"),
         (["image=cosine,4"], "has 'cosine' as its dimension"),
         (["image=4,"], "has nothing behind a comma"),
+        (["image=4,hsnw"], "--vector 'image=4,hsnw': index 'hsnw': .*, and it is no metric .l2, ip, cosine."),
+        (["image=4,IVF4,PQ3"], "--vector 'image=4,IVF4,PQ3': index 'IVF4,PQ3': PQ cannot cut dimension 4 into 3"),
         (["image=4,ip,cosine"], "has several metrics, ip and cosine"),
         (["image=4", "image=5"], "names the vector 'image' again"),
     ],
