@@ -13,9 +13,9 @@ import typer
 from shoal.cli.csv_files import csv_batches
 from shoal.cli.guessing import GivenColumns
 from shoal.cli.json_files import json_batches
-from shoal.cli.matrix_files import matrix_of, unreadable
+from shoal.cli.matrix_files import matrix_of
 from shoal.cli.npz_files import npz_batches
-from shoal.cli.parquet_files import parquet_batches, pyarrow_or_refuse
+from shoal.cli.parquet_files import check_readable, parquet_batches, pyarrow_or_refuse
 from shoal.cli.point_files import GZIP, STDIN, jsonl_batches, matrix_batches
 from shoal.client.batch_pipeline import PointBatch
 from shoal.core.errors import ErrorDetails, InvalidArgument
@@ -42,15 +42,13 @@ class ImportSource:
     using: str | None
 
     def check(self) -> None:
-        """Raise InvalidArgument for a file that cannot be read and for options that do not go with the format,
-        NotInstalled for a format whose library is missing. No cluster is asked before that."""
+        """Check what needs no cluster. Raises InvalidArgument for options that do not go with the format, and for a
+        file that cannot be opened; NotInstalled.
+        """
         if self.format == "parquet":
             pyarrow_or_refuse()
         if self.file != STDIN:
-            try:
-                self.file.open("rb").close()
-            except OSError as error:
-                raise unreadable(self.file, error) from None
+            check_readable(self.file)
         if self.format in _MATRICES:
             if self.vector_columns:
                 raise _bad(f"--vector-column names a column, a .{self.format} has none: --using names the vector that its rows are")

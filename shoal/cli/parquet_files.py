@@ -36,7 +36,7 @@ def parquet_batches(path: Path, columns: AnyColumns) -> Iterator[PointBatch]:
     Raises InvalidArgument that names the first bad row or the fault of the file; NotInstalled without pyarrow.
     """
     arrow = pyarrow_or_refuse()
-    _check_readable(path)
+    check_readable(path)
     start = 0
     try:
         with arrow.parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
@@ -177,7 +177,8 @@ def _rows_with_nulls(arrow: ModuleType, column: Any) -> list[Any]:
     return [next(rows) if is_there else None for is_there in column.is_valid().to_pylist()]
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path) -> None:
+    """Raise InvalidArgument for a file that the operating system cannot open."""
     try:
         with path.open("rb"):
             return
