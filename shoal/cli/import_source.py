@@ -42,14 +42,15 @@ class ImportSource:
     using: str | None
 
     def check(self) -> None:
-        """Check what needs no cluster. Raises InvalidArgument for options that do not go with the format, and for a
-        file that cannot be opened; NotInstalled.
+        """Check what needs no cluster. Raises InvalidArgument for options that do not go with the format, for a file
+        that cannot be opened, and for a matrix that is cut short; NotInstalled.
         """
         if self.format == "parquet":
             pyarrow_or_refuse()
         if self.file != STDIN:
             check_readable(self.file)
         if self.format in _MATRICES:
+            matrix_of(self.file, self.format)
             if self.vector_columns:
                 raise _bad(f"--vector-column names a column, a .{self.format} has none: --using names the vector that its rows are")
             return
