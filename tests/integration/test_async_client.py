@@ -115,6 +115,7 @@ import asyncio, gc, sys, uvloop, shoal
 address, transport = sys.argv[1:]
 
 async def used(client):
+    asyncio.get_running_loop().slow_callback_duration = 60.0  # It is also a warning that the machine is busy.
     await asyncio.gather(*(client.cluster() for _ in range(8)))
     await client.cluster()
 
