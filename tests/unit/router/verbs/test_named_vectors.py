@@ -323,8 +323,14 @@ def test_answers_with_many_short_vectors_fit_into_messages(names: int, dim: int,
     cluster = TwinCluster(limits=Limits(message_bytes=message_bytes))
     cluster.add("a", shards=2, vectors=vectors)
     points: list[Named] = [{each.name: [1.0] * dim for each in vectors if chance.random() < 0.9} for _ in range(200)]
-    given_points = PointColumns(ids=np.arange(200), vectors=np.empty((200, 0), np.float32), payloads=None, named=columns(points, vectors))
-    asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=given_points), 10.0))
+    for start in range(0, 200, 10):
+        given_points = PointColumns(
+            ids=np.arange(start, start + 10),
+            vectors=np.empty((10, 0), np.float32),
+            payloads=None,
+            named=columns(points[start : start + 10], vectors),
+        )
+        asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=given_points), 10.0))
     got = asyncio.run(cluster.router.reads.get(Get(collection="a", ids=np.arange(200), with_vectors=True), 10.0))
     page = asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=200, with_vectors=True), 10.0))
     assert got_to_message(got).ByteSize() <= message_bytes
