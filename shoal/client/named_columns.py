@@ -36,12 +36,9 @@ def _part(column: VectorColumn, start: int, end: int) -> VectorColumn:
     return VectorColumn(vectors=vectors, positions=column.positions[first:last] - start)
 
 
-def bytes_of_points(columns: Columns, count: int) -> npt.NDArray[np.int64]:
-    """Return the bytes of the vectors of each point in a message: (count,) int64."""
-    sizes: npt.NDArray[np.int64] = np.zeros(count, dtype=np.int64)
-    for column in columns.values():
-        sizes[slice(None) if column.positions is None else column.positions] += 4 * column.vectors.shape[1]
-    return sizes
+def bytes_of_row(columns: Columns) -> int:
+    """Return the bytes that shards need for these vectors of a point, whether it has them or not (ADR 36)."""
+    return 4 + 4 * sum(column.vectors.shape[1] for column in columns.values())
 
 
 def dims_of(columns: Columns) -> dict[str, int]:
