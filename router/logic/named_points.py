@@ -36,6 +36,9 @@ def check_named(named: Mapping[str, VectorColumn], count: int, spec: CollectionS
     for name, column in named.items():
         vector = spec.vector_of(name)
         column.check(name, count)
+        if not len(column.vectors):
+            # A caller that gives none does not always know the dimension.
+            continue
         check_dim(column.vectors, vector.dim, field=f"vectors[{name!r}]", owner=f"vector {name!r}")
         check_vectors(column.vectors, vector.metric, field=f"vectors[{name!r}]", positions=column.positions)
 

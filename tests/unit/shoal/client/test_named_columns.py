@@ -96,10 +96,12 @@ def points(vectors: Any) -> PointColumns:
     return PointColumns(ids=id_array(range(4)), vectors=matrix, payloads=None, named=named)
 
 
-def test_a_part_leaves_out_names_of_which_nobody_knows_the_dimension() -> None:
+def test_a_part_keeps_names_of_which_nobody_knows_the_dimension() -> None:
     columns = columns_from_input({"a": [None, None, None], "b": [None, None, [1, 2]]}, 3)
-    assert list(within(columns, 0, 3)) == ["b"]
-    assert [(name, column.vectors.shape) for name, column in within(columns, 0, 2).items()] == [("b", (0, 2))]
+    for end, shape in ((3, (1, 2)), (2, (0, 2))):
+        part = within(columns, 0, end)
+        assert {name: column.vectors.shape for name, column in part.items()} == {"a": (0, 1), "b": shape}
+        assert part["a"].positions is not None
 
 
 def test_points_fit_their_collection() -> None:
