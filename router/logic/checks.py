@@ -33,7 +33,7 @@ from shoal.core.requests import Count, Get, Scroll, Search, TuneCollection, Upda
 from shoal.core.shard_calls import Accuracy, Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.topk import HitColumns
 from shoal.core.turns import FREE, Turn
-from shoal.router.logic.named_points import check_named, check_naming, names_of
+from shoal.router.logic.named_points import check_named, check_naming, check_room, names_of
 from shoal.router.logic.vector_checks import check_vectors
 
 SCROLL_POINTS = 1_000
@@ -53,6 +53,7 @@ def check_upsert(points: PointColumns, spec: CollectionSpec, limits: Limits) -> 
         check_dim(points.vectors, spec.dim)
         check_vectors(points.vectors, spec.metric)
     else:
+        check_room(points.ids, points.payloads, spec, limits)
         check_named(points.named, len(points), spec)
     check_ids(points.ids, limits)
     check_unique(points.ids)
@@ -223,7 +224,9 @@ def check_update(order: Update, spec: CollectionSpec, limits: Limits) -> None:
             check_naming(named, spec)
             if not named:
                 raise InvalidArgument(f"no vector is given, name at least one: {names_of(spec)}", ErrorDetails(field="vectors"))
-            check_named(named, len(_ids_of_vectors(order.ids)), spec)
+            ids = _ids_of_vectors(order.ids)
+            check_room(ids, None, spec, limits)
+            check_named(named, len(ids), spec)
         case UpdatePacked():
             raise InvalidArgument("packed vectors are only used inside a cluster, give named ones", ErrorDetails(field="change"))
         case change:

@@ -6,10 +6,11 @@ Callers know vectors by name, shards know packed rows. A collection with one vec
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.core.limits import Limits
 from shoal.core.named_vectors import VectorColumn, packed, unpacked
 from shoal.core.point_change import PointChange, UpdateNamed, UpdatePacked
 from shoal.core.points import IdArray, Matrix, PointColumns, StoredColumns, check_dim
@@ -23,6 +24,9 @@ NAME_BYTES = 100
 POSITION_BYTES = 3
 """Most bytes of a position in an answer: below 2**21, far above the points of a page."""
 
+_POINT_BYTES = 16
+"""Most bytes of an integer id, or of the lengths and tags around a text, and around a payload, in a write."""
+
 
 def check_named(named: Mapping[str, VectorColumn], count: int, spec: CollectionSpec) -> None:
     """Raise InvalidArgument unless the vectors of `count` points fit the collection, which has named vectors.
@@ -32,8 +36,29 @@ def check_named(named: Mapping[str, VectorColumn], count: int, spec: CollectionS
     for name, column in named.items():
         vector = spec.vector_of(name)
         column.check(name, count)
+        if not len(column.vectors):
+            # A caller that gives none does not always know the dimension.
+            continue
         check_dim(column.vectors, vector.dim, field=f"vectors[{name!r}]", owner=f"vector {name!r}")
         check_vectors(column.vectors, vector.metric, field=f"vectors[{name!r}]", positions=column.positions)
+
+
+def check_room(ids: IdArray, payloads: Sequence[bytes | None] | None, spec: CollectionSpec, limits: Limits) -> None:
+    """Raise InvalidArgument if the packed rows of these points are larger than a message, however few vectors they
+    have.
+
+    Nothing is packed before, because a small message may name thousands of points with room for large vectors.
+    """
+    given = ids.tolist() if ids.dtype == object else ()
+    texts = sum(len(each.encode()) for each in given if isinstance(each, str)) + sum(map(len, filter(None, payloads or ())))
+    size = len(ids) * (4 * spec.point_dim + _POINT_BYTES) + texts
+    if size > limits.message_bytes:
+        fitting = max(1, limits.message_bytes * len(ids) // size)
+        message = (
+            f"{len(ids)} points take {size:,} bytes in shards, where each has room for all vectors of collection {spec.name!r}; "
+            f"a message has {limits.message_bytes:,}: write at most {fitting} of them at once"
+        )
+        raise InvalidArgument(message, ErrorDetails(field="vectors", limit="message_bytes"))
 
 
 def check_naming(named: Mapping[str, VectorColumn] | None, spec: CollectionSpec) -> None:

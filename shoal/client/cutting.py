@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from shoal.client.named_columns import bytes_of_points
+from shoal.client.named_columns import bytes_of_row
 from shoal.core.points import IdArray, PointColumns
 
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -27,10 +27,13 @@ def last_of_each(ids: IdArray) -> npt.NDArray[np.intp] | None:
 
 
 def point_sizes(points: PointColumns) -> npt.NDArray[np.int64]:
-    """Return the bytes of each point in a message, rounded up a little. (n,) int64."""
+    """Return the bytes of each point in a message, rounded up a little. (n,) int64.
+
+    With named vectors also a point that lacks some: shards have room for all of them.
+    """
     sizes: npt.NDArray[np.int64] = id_sizes(points.ids) + 4 * points.vectors.shape[1]
     if points.named is not None:
-        sizes += bytes_of_points(points.named, len(points))
+        sizes += bytes_of_row(points.named)
     if points.payloads is not None:
         sizes += np.fromiter((0 if text is None else len(text) for text in points.payloads), dtype=np.int64, count=len(points))
     return sizes

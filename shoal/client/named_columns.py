@@ -18,12 +18,16 @@ Columns = Mapping[str, VectorColumn]
 Vector = npt.NDArray[np.float32]
 """(dim,)"""
 
+_NONE = VectorColumn(vectors=np.empty((0, 1), dtype=np.float32), positions=np.empty(0, dtype=np.intp))
+
 
 def within(columns: Columns, start: int, end: int) -> dict[str, VectorColumn]:
-    """Return the vectors of the points [start, end) as float32, without names that no point has at all, whose dimension
-    nobody knows. Those of float32 are not copied.
+    """Return the vectors of the points [start, end) as float32. Those of float32 are not copied.
+
+    A name that no point of the call has stays, with no vectors of the shape (0, 1), since nobody knows the dimension:
+    the router says whether the collection has it.
     """
-    return {name: _part(column, start, end) for name, column in columns.items() if column.vectors.shape[1]}
+    return {name: _part(column, start, end) if column.vectors.shape[1] else _NONE for name, column in columns.items()}
 
 
 def _part(column: VectorColumn, start: int, end: int) -> VectorColumn:
@@ -36,12 +40,10 @@ def _part(column: VectorColumn, start: int, end: int) -> VectorColumn:
     return VectorColumn(vectors=vectors, positions=column.positions[first:last] - start)
 
 
-def bytes_of_points(columns: Columns, count: int) -> npt.NDArray[np.int64]:
-    """Return the bytes of the vectors of each point in a message: (count,) int64."""
-    sizes: npt.NDArray[np.int64] = np.zeros(count, dtype=np.int64)
-    for column in columns.values():
-        sizes[slice(None) if column.positions is None else column.positions] += 4 * column.vectors.shape[1]
-    return sizes
+def bytes_of_row(columns: Columns) -> int:
+    """Return the bytes that shards need for these vectors of a point, whether it has them or not (ADR 36)."""
+    dims: list[int] = [column.vectors.shape[1] for column in columns.values()]
+    return 4 * (1 + sum(dims))
 
 
 def dims_of(columns: Columns) -> dict[str, int]:

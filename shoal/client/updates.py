@@ -11,8 +11,8 @@ import numpy.typing as npt
 from shoal.client import inputs
 from shoal.client.cutting import MESSAGE_BYTES, cut, id_sizes, last_of_each
 from shoal.client.flow import Flow
-from shoal.client.named_columns import bytes_of_points, within
-from shoal.client.writes import Sender, Write, checked_against_collection
+from shoal.client.named_columns import bytes_of_row, within
+from shoal.client.writes import Sender, Write, checked_against_collection, in_parts
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.filter import Filter, Path
 from shoal.core.filter_check import FilterPlace, check_key, check_path_length, constant_truth
@@ -108,7 +108,7 @@ def _of_ids(
     Integer vectors are converted to float32 for each message.
     """
 
-    def make(start: int, end: int) -> Flow[Written]:
+    def send(start: int, end: int) -> Flow[Written]:
         part = Update(
             collection=collection,
             change=_of_piece(change, start, end),
@@ -118,12 +118,15 @@ def _of_ids(
         )
         return sender.sent(collection, part)
 
+    def make(start: int, end: int) -> Flow[Written]:
+        return in_parts(collection, send, start, end)
+
     sizes, most = id_sizes(ids), CHANGED_POINTS
     match change:
         case UpdateVectors(vectors):
             sizes, most = sizes + 4 * vectors.shape[1], DEFAULT_LIMITS.upsert_points
         case UpdateNamed(columns):
-            sizes, most = sizes + bytes_of_points(columns, len(ids)), DEFAULT_LIMITS.upsert_points
+            sizes, most = sizes + bytes_of_row(columns), DEFAULT_LIMITS.upsert_points
         case SetPayload(payload) | ReplacePayload(payload):
             most = min(most, max(1, PAYLOAD_BYTES // len(payload)))
         case DeletePayload():

@@ -31,6 +31,9 @@ Outcome = Written | ShoalError | None
 
 MESSAGES_AT_ONCE = 4
 
+MESSAGE_LIMIT = "message_bytes"
+"""What a router names when the rows of a write are larger than a message."""
+
 EVERY_POINT: Filter = Or((HasId((0,)), Not(HasId((0,)))))
 """Matches every point, and says so by ids, which cost less than payloads.
 
@@ -121,13 +124,40 @@ def upsert(collection: str, points: PointColumns, sender: Sender) -> Write:
     positions = last_of_each(points.ids)
     kept = points if positions is None else points.take(positions)
 
-    def make(start: int, end: int) -> Flow[Written]:
+    def send(start: int, end: int) -> Flow[Written]:
         part = Upsert(collection=collection, points=slice_of(kept, start, end), request_id=sender.request_ids.next())
         written = yield from sender.sent(collection, part)
         return Written(tokens=written.tokens, affected=end - start)
 
+    def make(start: int, end: int) -> Flow[Written]:
+        return in_parts(collection, send, start, end)
+
     pieces = cut(point_sizes(kept), max_bytes=MESSAGE_BYTES, max_count=DEFAULT_LIMITS.upsert_points)
     return Write(collection=collection, pieces=tuple(pieces), positions=positions, make=make)
+
+
+def in_parts(collection: str, send: Callable[[int, int], Flow[Written]], start: int, end: int) -> Flow[Written]:
+    """Send the points [start, end) of a write in one message, or in halves if its rows are larger than a message.
+
+    A point has room for all named vectors of its collection in shards, of which a write may name a few (ADR 36). A
+    router then refuses the message as a whole. Raises the error of a half as if it came from one message.
+    """
+    try:
+        return (yield from send(start, end))
+    except InvalidArgument as error:
+        if error.details.limit != MESSAGE_LIMIT or end - start < 2:
+            raise
+    middle = (start + end) // 2
+    first = yield from in_parts(collection, send, start, middle)
+    try:
+        second = yield from in_parts(collection, send, middle, end)
+    except ShoalError as error:
+        applied, index, message = applied_of(collection, (first, error)), error.details.index, error.message
+        if index is not None:
+            message = message.replace(f"[{index}]", f"[{index + middle - start}]", 1)
+            index += middle - start
+        raise type(error)(message, dataclasses.replace(error.details, applied=applied, index=index)) from None
+    return Written(tokens=first.tokens + second.tokens, affected=first.affected + second.affected)
 
 
 def delete(collection: str, ids: IdArray, sender: Sender) -> Write:

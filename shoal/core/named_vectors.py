@@ -134,11 +134,11 @@ def packed_dim(vectors: Sequence[NamedVector]) -> int:
 def packed(dims: Sequence[int], columns: Sequence[VectorColumn | None], count: int) -> Matrix:
     """Return the packed rows of `count` points: (count, 1 + sum(dims)) float32.
 
-    dims: of all named vectors; columns: one for each of them, checked, None if no point has it.
+    dims: of all named vectors; columns: one for each of them, checked, None or without vectors if no point has it.
     """
     rows: Matrix = np.zeros((count, 1 + sum(dims)), dtype=np.float32)
     for bit, (part, column) in enumerate(zip(slices(dims), columns, strict=True)):
-        if column is not None:
+        if column is not None and len(column.vectors):
             points = slice(None) if column.positions is None else column.positions
             rows[points, 0] += 1 << bit
             rows[points, part] = column.vectors

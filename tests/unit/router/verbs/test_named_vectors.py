@@ -323,11 +323,30 @@ def test_answers_with_many_short_vectors_fit_into_messages(names: int, dim: int,
     cluster = TwinCluster(limits=Limits(message_bytes=message_bytes))
     cluster.add("a", shards=2, vectors=vectors)
     points: list[Named] = [{each.name: [1.0] * dim for each in vectors if chance.random() < 0.9} for _ in range(200)]
-    given_points = PointColumns(ids=np.arange(200), vectors=np.empty((200, 0), np.float32), payloads=None, named=columns(points, vectors))
-    asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=given_points), 10.0))
+    for start in range(0, 200, 10):
+        given_points = PointColumns(
+            ids=np.arange(start, start + 10),
+            vectors=np.empty((10, 0), np.float32),
+            payloads=None,
+            named=columns(points[start : start + 10], vectors),
+        )
+        asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=given_points), 10.0))
     got = asyncio.run(cluster.router.reads.get(Get(collection="a", ids=np.arange(200), with_vectors=True), 10.0))
     page = asyncio.run(cluster.router.reads.scroll(Scroll(collection="a", limit=200, with_vectors=True), 10.0))
     assert got_to_message(got).ByteSize() <= message_bytes
     assert page_to_message(page).ByteSize() <= message_bytes
     assert len(got.points) > 1
     assert len(page.points) > 1
+
+
+@pytest.mark.parametrize("dim", [1, 9])
+def test_a_name_that_no_point_of_a_call_has_must_be_one_of_the_collection(dim: int) -> None:
+    cluster = cluster_of()
+    none = VectorColumn(vectors=np.empty((0, dim), np.float32), positions=np.empty(0, np.intp))
+    given = {"dot": VectorColumn(vectors=np.ones((2, 1), np.float32)), "image": none}
+    points = PointColumns(ids=id_array([1, 2]), vectors=np.empty((2, 0), np.float32), payloads=None, named=given)
+    asyncio.run(cluster.router.writes.upsert(Upsert(collection="a", points=points), 10.0))
+    assert update(cluster, UpdateNamed(given), [1, 2]) == 2
+    assert scrolled(cluster) == {1: {"dot": [1]}, 2: {"dot": [1]}}
+    with pytest.raises(InvalidArgument, match="has no vector 'sound', it has image, text, dot"):
+        update(cluster, UpdateNamed({**given, "sound": none}), [1, 2])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal.client.named_columns import by_point, bytes_of_points, check_fits, dims_of, joined, within
+from shoal.client.named_columns import by_point, bytes_of_row, check_fits, dims_of, joined, within
 from shoal.client.named_input import columns_from_input
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
@@ -70,8 +70,8 @@ def test_joined_parts_have_all_points_in_order(parts: list[list[Row]]) -> None:
 
 @settings(deadline=None)
 @given(rows_with_names())
-def test_sizes_are_those_of_the_vectors_that_a_point_has(rows: list[Row]) -> None:
-    assert bytes_of_points(columns_of(rows), len(rows)).tolist() == [4 * sum(map(len, row.values())) for row in rows]
+def test_a_row_has_room_for_each_vector_that_some_point_has(rows: list[Row]) -> None:
+    assert bytes_of_row(columns_of(rows)) == 4 + 4 * sum(dim for name, dim in DIMS.items() if any(name in row for row in rows))
     assert dims_of(columns_of(rows)) == {name: dim for name, dim in DIMS.items() if any(name in row for row in rows)}
 
 
@@ -96,10 +96,12 @@ def points(vectors: Any) -> PointColumns:
     return PointColumns(ids=id_array(range(4)), vectors=matrix, payloads=None, named=named)
 
 
-def test_a_part_leaves_out_names_of_which_nobody_knows_the_dimension() -> None:
+def test_a_part_keeps_names_of_which_nobody_knows_the_dimension() -> None:
     columns = columns_from_input({"a": [None, None, None], "b": [None, None, [1, 2]]}, 3)
-    assert list(within(columns, 0, 3)) == ["b"]
-    assert [(name, column.vectors.shape) for name, column in within(columns, 0, 2).items()] == [("b", (0, 2))]
+    for end, shape in ((3, (1, 2)), (2, (0, 2))):
+        part = within(columns, 0, end)
+        assert {name: column.vectors.shape for name, column in part.items()} == {"a": (0, 1), "b": shape}
+        assert part["a"].positions is not None
 
 
 def test_points_fit_their_collection() -> None:

@@ -94,6 +94,17 @@ def test_a_large_write_is_cut_with_each_vector_where_it_belongs(side: Side, smal
     assert all(isinstance(each.change, UpdateNamed) for each in changes)
 
 
+def test_a_name_that_no_point_has_must_be_one_of_the_collection(side: Side) -> None:
+    side.upsert("c", [1, 2], {"image": [[1, 1], [2, 2]], "text": [None, None]})
+    assert held(side) == {1: {"image": [1, 1]}, 2: {"image": [2, 2]}}
+    for write in (side.upsert, side.update_vectors):
+        with pytest.raises(InvalidArgument, match="has no vector 'txet', it has image, text"):
+            write("c", [1, 2], {"image": [[3, 3], None], "txet": [None, None]})
+    with pytest.raises(InvalidArgument, match="has no vector 'txet', it has image, text"):
+        side.upsert_batches("c", [([1], {"image": [[3, 3]]}), ([2], {"txet": [None]})])
+    assert held(side) == {1: {"image": [1, 1]}, 2: {"image": [2, 2]}}
+
+
 def test_of_points_with_one_id_the_last_one_counts_as_a_whole(side: Side) -> None:
     given = {"image": [[1, 1], None, [3, 3], None], "text": [None, [0, 0, 2], None, [0, 0, 4]]}
     assert side.upsert("c", [7, 8, 7, 8], given) == 2
