@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -27,12 +28,14 @@ settings.load_profile("long" if LONG else "short")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-gc.disable()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
