@@ -195,6 +195,7 @@ def test_a_curve_goes_on_to_the_best_recall_where_exact_searches_are_dear(client
     client.upsert("dear", np.arange(len(rows)), rows)
     client.optimize("dear")
     (curve,) = client.tune("dear", k=10, queries=rows[:200] + np.float32(0.01))
+    client.drop_collection("dear")
     assert curve.points[-1].recall >= 0.99
 
 
