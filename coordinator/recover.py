@@ -87,7 +87,7 @@ class Recoverer:
         asked.leads()
         listing = await asked.list(self._keys.audits)
         entries = (decode_audit(entry.key, entry.value) for entry in listing.entries)
-        return next((entry.recovery for entry in entries if entry.request_id == request_id), None)
+        return next((entry.recovery for entry in entries if entry.request_id == request_id and entry.recovery is not None), None)
 
     async def _plan(self, cluster: ClusterMap, request: RecoveryRequest) -> tuple[RecoveryPlan, ShardEntry]:
         entry = _shard_of(cluster, request)

@@ -74,7 +74,7 @@ def audit(
         output.document([_audited(each) for each in entries])
         return
     output.table(
-        ("time", "action", "shard", "term", "chosen worker", "given up workers", "asked by", "reason"),
+        ("time", "action", "of", "term", "chosen worker", "given up workers", "asked by", "reason"),
         map(_row, entries),
         cell_columns=_CELL_COLUMNS,
     )
@@ -138,7 +138,8 @@ def _documented(answer: ShardRecovery) -> dict[str, Any]:
 
 def _audited(entry: AuditEntry) -> dict[str, Any]:
     document = dataclasses.asdict(entry)
-    document["recovery"]["shard"] = entry.recovery.shard._asdict()
+    if entry.recovery is not None:
+        document["recovery"]["shard"] = entry.recovery.shard._asdict()
     return document
 
 
@@ -148,10 +149,10 @@ def _row(entry: AuditEntry) -> tuple[Any, ...]:
     return (
         f"{moment:%Y-%m-%dT%H:%M:%SZ}",
         entry.action,
-        f"{entry.collection}/{recovery.shard.number}",
-        recovery.term,
-        recovery.chosen.worker,
-        " ".join(each.worker for each in recovery.given_up),
+        entry.subject if recovery is None else f"{entry.collection}/{recovery.shard.number}",
+        None if recovery is None else recovery.term,
+        "" if recovery is None else recovery.chosen.worker,
+        "" if recovery is None else " ".join(each.worker for each in recovery.given_up),
         entry.asked_by,
         entry.reason,
     )

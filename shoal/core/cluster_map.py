@@ -10,7 +10,11 @@ from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import ErrorDetails, NotFound, Unavailable
 from shoal.core.ids import ClusterId, CollectionId, Revision, WorkerId
 from shoal.core.map_tables import CollectionTable, ShardTable
+from shoal.core.rebalance import BalanceSettings, Drain, RebalanceEntry
 from shoal.core.shard_config import ShardEntry
+
+MOVES_FEATURE = "moves"
+"""The word in a worker's registration for moves and hand-overs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +24,9 @@ class WorkerEntry:
     address: host:port of its internal service; http_port: port of the same host that serves the unary calls over HTTP,
     0 for none; incarnation: id of its process, which its HTTP server checks; memory_budget_bytes: memory that its
     replicas and builds may use, 0 if unknown; file_budget: files that its replicas may have open, 0 if unknown;
-    replica_files: files that each replica has open, 0 if unknown; registration: modification revision of its key.
+    replica_files: files that each replica has open, 0 if unknown; disk_bytes: size of the disk of its data folder, 0 if
+    unknown; features: words for what its program can do beyond the first version, see `can_move`; started_ms: when its
+    process began, in ms since 1970, 0 if unknown; registration: modification revision of its key.
     """
 
     id: WorkerId
@@ -34,6 +40,14 @@ class WorkerEntry:
     file_budget: int = 0
     replica_files: int = 0
     http_port: int = 0
+    disk_bytes: int = 0
+    features: frozenset[str] = frozenset()
+    started_ms: int = 0
+
+    @property
+    def can_move(self) -> bool:
+        """Whether its program keeps moves and successors in the configurations that it swaps."""
+        return MOVES_FEATURE in self.features
 
     @property
     def http_address(self) -> str:
@@ -54,7 +68,11 @@ class LeaderEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterMap:
-    """All configuration, as of `revision` of the store."""
+    """All configuration, as of `revision` of the store.
+
+    drains: workers that are to hold nothing, or only to lead nothing; forgotten: workers that will not return, with the
+    modification revisions of their keys; rebalance: the newest plan that was applied, running or ended.
+    """
 
     revision: Revision = Revision(0)
     cluster: ClusterId | None = None
@@ -62,6 +80,10 @@ class ClusterMap:
     workers: Mapping[WorkerId, WorkerEntry] = field(default_factory=lambda: MappingProxyType({}))
     collections: CollectionTable = field(default_factory=CollectionTable)
     shards: ShardTable = field(default_factory=ShardTable)
+    drains: Mapping[WorkerId, Drain] = field(default_factory=lambda: MappingProxyType({}))
+    forgotten: Mapping[WorkerId, Revision] = field(default_factory=lambda: MappingProxyType({}))
+    rebalance: RebalanceEntry | None = None
+    balance: BalanceSettings = field(default_factory=BalanceSettings)
 
     @property
     def by_name(self) -> Mapping[str, Collection]:

@@ -63,12 +63,17 @@ class RecoveryRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
-    """An operator's action at time_ms (milliseconds since 1970). collection: its name at that time."""
+    """An operator's action at time_ms (milliseconds since 1970).
+
+    collection: its name at that time, "" for an action on the cluster; recovery: of a shard, None for another action;
+    subject: the worker or the plan that another action is about; reason: why, or what was done, in words.
+    """
 
     time_ms: int
     action: str
     collection: str
-    recovery: Recovery
+    recovery: Recovery | None
     reason: str
     asked_by: str
     request_id: str
+    subject: str = ""

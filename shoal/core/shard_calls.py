@@ -323,12 +323,29 @@ class ShardStats:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotProgress:
+    """A snapshot that a replica fetches: done_bytes of total_bytes, at bytes_per_s."""
+
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaStatus:
-    """The state of an open replica."""
+    """The state of an open replica.
+
+    memory_bytes, disk_bytes: that it takes; builds_pending: index builds that run or are due; snapshot: that it fetches
+    now, None for none.
+    """
 
     replica: ReplicaId
     role: ReplicaRole
     applied_seq: Seq
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    builds_pending: int = 0
+    snapshot: SnapshotProgress | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

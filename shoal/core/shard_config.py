@@ -7,8 +7,10 @@ configuration and each change of its members.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
 
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.slots import SlotRange
@@ -24,6 +26,14 @@ class ShardState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A replica takes the place of another one on another worker: target joins, then source leaves."""
+
+    source: ReplicaId
+    target: ReplicaId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardConfig:
     """Configuration of a shard.
 
@@ -31,7 +41,9 @@ class ShardConfig:
     resigned; isr: replicas that must make a record durable before it is committed; elr: further replicas that hold
     every committed record and may lead; learners: replicas that catch up; worker_of: worker of each replica; rf:
     replicas wanted; leaving: replicas to be removed: the primary takes them out of the isr, and then their workers
-    delete them (the tombstone).
+    delete them (the tombstone); move: the move of one of its replicas that is under way; successor: the replica in sync that
+    the primary is asked to hand over to; unknown: what a newer version of this program keeps here, by name, as JSON
+    values: it is carried through every change.
     """
 
     shard: ShardId
@@ -47,6 +59,9 @@ class ShardConfig:
     state: ShardState
     slots: tuple[SlotRange, ...]
     leaving: tuple[ReplicaId, ...] = ()
+    move: Move | None = None
+    successor: ReplicaId | None = None
+    unknown: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def members(self) -> tuple[ReplicaId, ...]:
@@ -179,7 +194,20 @@ def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) ->
     """
     homes = {after if each == before else each: home for each, home in config.worker_of.items()}
     learners = tuple(after if each == before else each for each in config.learners)
-    return replace(config, learners=learners, worker_of=homes)
+    move = config.move
+    if move is not None and move.target == before:
+        move = replace(move, target=after)
+    return replace(config, learners=learners, worker_of=homes, move=move)
+
+
+def handed_over(config: ShardConfig, registration: Revision) -> ShardConfig:
+    """Return the configuration of the next term, in which the successor leads. The primary has stepped down already.
+
+    registration: of the successor's worker.
+    """
+    assert config.successor is not None
+    assert config.successor in config.isr
+    return replace(config, term=Term(config.term + 1), primary=config.successor, primary_reg=registration, successor=None)
 
 
 def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:

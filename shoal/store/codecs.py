@@ -5,6 +5,7 @@ A text that cannot be read raises DataLoss; no part of it is guessed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from shoal.core.metric import Metric
 from shoal.core.named_vectors import NamedVector
 from shoal.core.recovery import AuditEntry, LogEnd, Recovery, ReplicaPlace
 from shoal.core.shard_calls import DEFAULT_RECALL
-from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.shard_config import Move, ShardConfig, ShardState
 from shoal.core.slots import SlotRange
 from shoal.core.text_fields import options_to_input, text_fields_from_input
 
@@ -32,7 +33,7 @@ def encode_collection(collection: Collection) -> bytes:
     """Return a collection as stored."""
     spec = collection.spec
     named = {"vectors": [_from_vector(each) for each in spec.vectors]} if spec.vectors else {}
-    return _text(
+    return text_of(
         {
             **named,
             "id": collection.id,
@@ -79,7 +80,7 @@ def decode_collection(key: str, value: bytes, revision: int) -> Collection:
             revision=Revision(revision),
         )
 
-    return _decoded(key, value, build)
+    return decoded(key, value, build)
 
 
 def _from_vector(vector: NamedVector) -> dict[str, Any]:
@@ -109,8 +110,13 @@ def _min_isr(raw: dict[str, Any]) -> int:
 
 def encode_shard(config: ShardConfig) -> bytes:
     """Return a shard configuration as stored."""
-    return _text(
+    moving = {} if config.move is None else {"move": [config.move.source, config.move.target]}
+    handing_over = {} if config.successor is None else {"successor": config.successor}
+    return text_of(
         {
+            **config.unknown,
+            **moving,
+            **handing_over,
             "term": config.term,
             "primary": config.primary,
             "primary_reg": config.primary_reg,
@@ -145,14 +151,27 @@ def decode_shard(shard: ShardId, key: str, value: bytes) -> ShardConfig:
             state=ShardState(raw["state"]),
             slots=tuple(SlotRange(start, end) for start, end in raw["slots"]),
             leaving=tuple(ReplicaId(each) for each in raw.get("leaving", ())),
+            move=_to_move(raw.get("move")),
+            successor=None if raw.get("successor") is None else ReplicaId(raw["successor"]),
+            unknown={name: kept for name, kept in raw.items() if name not in _SHARD_FIELDS},
         )
 
-    return _decoded(key, value, build)
+    return decoded(key, value, build)
+
+
+_SHARD_FIELDS = frozenset(each.name for each in dataclasses.fields(ShardConfig))
+
+
+def _to_move(raw: Any) -> Move | None:
+    if raw is None:
+        return None
+    source, target = raw
+    return Move(source=ReplicaId(source), target=ReplicaId(target))
 
 
 def encode_worker(worker: WorkerEntry) -> bytes:
     """Return a worker's registration as stored."""
-    return _text(
+    return text_of(
         {
             "id": worker.id,
             "address": worker.address,
@@ -164,6 +183,9 @@ def encode_worker(worker: WorkerEntry) -> bytes:
             "file_budget": worker.file_budget,
             "replica_files": worker.replica_files,
             "http_port": worker.http_port,
+            "disk_bytes": worker.disk_bytes,
+            "features": sorted(worker.features),
+            "started_ms": worker.started_ms,
         }
     )
 
@@ -184,10 +206,13 @@ def decode_worker(key: str, value: bytes, registration: int) -> WorkerEntry:
             replica_files=int(raw.get("replica_files", 0)),
             # A worker of an older version has none.
             http_port=_port(raw.get("http_port", 0)),
+            disk_bytes=int(raw.get("disk_bytes", 0)),
+            features=frozenset(map(str, raw.get("features", ()))),
+            started_ms=int(raw.get("started_ms", 0)),
             registration=Revision(registration),
         )
 
-    return _decoded(key, value, build)
+    return decoded(key, value, build)
 
 
 def _port(port: Any) -> int:
@@ -198,29 +223,26 @@ def _port(port: Any) -> int:
 
 def encode_leader(address: str) -> bytes:
     """Return the leading coordinator as stored."""
-    return _text({"address": address})
+    return text_of({"address": address})
 
 
 def decode_leader(key: str, value: bytes, created: int) -> LeaderEntry:
     """Return the leading coordinator from its text. created: creation revision of its key. Raises DataLoss."""
-    return _decoded(key, value, lambda raw: LeaderEntry(address=raw["address"], created=Revision(created)))
+    return decoded(key, value, lambda raw: LeaderEntry(address=raw["address"], created=Revision(created)))
 
 
 def encode_audit(entry: AuditEntry) -> bytes:
     """Return an entry of the audit as stored."""
-    recovery = entry.recovery
-    return _text(
+    return text_of(
         {
+            **({} if entry.recovery is None else _from_recovery(entry.recovery)),
             "time_ms": entry.time_ms,
             "action": entry.action,
             "collection": entry.collection,
-            "shard": [recovery.shard.collection, recovery.shard.number],
-            "term": recovery.term,
-            "chosen": _from_place(recovery.chosen),
-            "given_up": [_from_place(each) for each in recovery.given_up],
             "reason": entry.reason,
             "asked_by": entry.asked_by,
             "request_id": entry.request_id,
+            "subject": entry.subject,
         }
     )
 
@@ -229,23 +251,38 @@ def decode_audit(key: str, value: bytes) -> AuditEntry:
     """Return an entry of the audit from its text. Raises DataLoss."""
 
     def build(raw: dict[str, Any]) -> AuditEntry:
-        collection, number = raw["shard"]
         return AuditEntry(
             time_ms=raw["time_ms"],
             action=raw["action"],
             collection=raw["collection"],
-            recovery=Recovery(
-                shard=ShardId(CollectionId(collection), number),
-                term=Term(raw["term"]),
-                chosen=_to_place(raw["chosen"]),
-                given_up=tuple(map(_to_place, raw["given_up"])),
-            ),
+            recovery=_to_recovery(raw) if "shard" in raw else None,
             reason=raw["reason"],
             asked_by=raw["asked_by"],
             request_id=raw["request_id"],
+            # An entry from before there were plans has none.
+            subject=raw.get("subject", ""),
         )
 
-    return _decoded(key, value, build)
+    return decoded(key, value, build)
+
+
+def _from_recovery(recovery: Recovery) -> dict[str, Any]:
+    return {
+        "shard": [recovery.shard.collection, recovery.shard.number],
+        "term": recovery.term,
+        "chosen": _from_place(recovery.chosen),
+        "given_up": [_from_place(each) for each in recovery.given_up],
+    }
+
+
+def _to_recovery(raw: dict[str, Any]) -> Recovery:
+    collection, number = raw["shard"]
+    return Recovery(
+        shard=ShardId(CollectionId(collection), number),
+        term=Term(raw["term"]),
+        chosen=_to_place(raw["chosen"]),
+        given_up=tuple(map(_to_place, raw["given_up"])),
+    )
 
 
 def _from_place(place: ReplicaPlace) -> dict[str, Any]:
@@ -258,11 +295,13 @@ def _to_place(raw: dict[str, Any]) -> ReplicaPlace:
     return ReplicaPlace(replica=ReplicaId(raw["replica"]), worker=WorkerId(raw["worker"]), role=raw["role"], end=end)
 
 
-def _text(value: dict[str, Any]) -> bytes:
+def text_of(value: dict[str, Any]) -> bytes:
+    """Return a value as stored."""
     return json.dumps(value, sort_keys=True).encode("utf-8")
 
 
-def _decoded(key: str, value: bytes, build: Callable[[dict[str, Any]], T]) -> T:
+def decoded(key: str, value: bytes, build: Callable[[dict[str, Any]], T]) -> T:
+    """Return what `build` makes of a stored value. Raises DataLoss."""
     try:
         return build(json.loads(value))
     except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:

@@ -45,6 +45,33 @@ class Keys:
         """Return the key of a shard configuration."""
         return f"{self.prefix}shards/{shard.collection}/{shard.number}"
 
+    def drain(self, worker: WorkerId) -> str:
+        """Return the key that says that a worker is drained."""
+        return f"{self.prefix}drain/{worker}"
+
+    def forgotten(self, worker: WorkerId) -> str:
+        """Return the key that says that a worker will not return."""
+        return f"{self.prefix}forgotten/{worker}"
+
+    @property
+    def rebalance(self) -> str:
+        """Key of the newest applied plan."""
+        return f"{self.prefix}ops/rebalance"
+
+    @property
+    def balance(self) -> str:
+        """Key of the settings of balancing."""
+        return f"{self.prefix}ops/balance"
+
+    @property
+    def plans(self) -> str:
+        """Prefix of the keys of the plans that ended."""
+        return f"{self.prefix}history/"
+
+    def ended_plan(self, time_ms: int, plan: str) -> str:
+        """Return the key of a plan that began at that time, in ms since 1970. The keys sort by time."""
+        return f"{self.plans}{_moment(time_ms)}-{plan}"
+
     @property
     def audits(self) -> str:
         """Prefix of the keys of all audit entries."""
@@ -52,5 +79,9 @@ class Keys:
 
     def audit(self, time_ms: int, id: str) -> str:
         """Return the key of an operator's action at that time, in ms since 1970. The keys sort by time."""
-        moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-        return f"{self.audits}{moment:%Y%m%dT%H%M%S}.{time_ms % 1000:03d}Z-{id}"
+        return f"{self.audits}{_moment(time_ms)}-{id}"
+
+
+def _moment(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y%m%dT%H%M%S}.{time_ms % 1000:03d}Z"

@@ -366,7 +366,7 @@ class ListAuditResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class AuditEntry(_message.Message):
-    __slots__ = ("time_ms", "action", "collection", "recovery", "reason", "asked_by", "request_id")
+    __slots__ = ("time_ms", "action", "collection", "recovery", "reason", "asked_by", "request_id", "subject")
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
@@ -374,6 +374,7 @@ class AuditEntry(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     time_ms: int
     action: str
     collection: str
@@ -381,4 +382,5 @@ class AuditEntry(_message.Message):
     reason: str
     asked_by: str
     request_id: str
-    def __init__(self, time_ms: _Optional[int] = ..., action: _Optional[str] = ..., collection: _Optional[str] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., reason: _Optional[str] = ..., asked_by: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, time_ms: _Optional[int] = ..., action: _Optional[str] = ..., collection: _Optional[str] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., reason: _Optional[str] = ..., asked_by: _Optional[str] = ..., request_id: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...

@@ -23,15 +23,16 @@ _sym_db = _symbol_database.Default()
 
 
 from shoal.v1 import collections_pb2 as shoal_dot_v1_dot_collections__pb2
+from shoal.v1 import operations_pb2 as shoal_dot_v1_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/coordinator.proto\x12\x08shoal.v1\x1a\x1ashoal/v1/collections.proto2\xaa\x03\n\x0b\x43oordinator\x12Y\n\x10\x43reateCollection\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12V\n\x0f\x41lterCollection\x12 .shoal.v1.AlterCollectionRequest\x1a!.shoal.v1.AlterCollectionResponse\x12S\n\x0e\x44ropCollection\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12M\n\x0cRecoverShard\x12\x1d.shoal.v1.RecoverShardRequest\x1a\x1e.shoal.v1.RecoverShardResponse\x12\x44\n\tListAudit\x12\x1a.shoal.v1.ListAuditRequest\x1a\x1b.shoal.v1.ListAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/coordinator.proto\x12\x08shoal.v1\x1a\x1ashoal/v1/collections.proto\x1a\x19shoal/v1/operations.proto2\xbe\t\n\x0b\x43oordinator\x12Y\n\x10\x43reateCollection\x12!.shoal.v1.CreateCollectionRequest\x1a\".shoal.v1.CreateCollectionResponse\x12V\n\x0f\x41lterCollection\x12 .shoal.v1.AlterCollectionRequest\x1a!.shoal.v1.AlterCollectionResponse\x12S\n\x0e\x44ropCollection\x12\x1f.shoal.v1.DropCollectionRequest\x1a .shoal.v1.DropCollectionResponse\x12M\n\x0cRecoverShard\x12\x1d.shoal.v1.RecoverShardRequest\x1a\x1e.shoal.v1.RecoverShardResponse\x12\x44\n\tListAudit\x12\x1a.shoal.v1.ListAuditRequest\x1a\x1b.shoal.v1.ListAuditResponse\x12P\n\rPlanRebalance\x12\x1e.shoal.v1.PlanRebalanceRequest\x1a\x1f.shoal.v1.PlanRebalanceResponse\x12N\n\x0e\x41pplyRebalance\x12\x1f.shoal.v1.ApplyRebalanceRequest\x1a\x1b.shoal.v1.RebalanceProgress\x12T\n\x11\x44\x65scribeRebalance\x12\".shoal.v1.DescribeRebalanceRequest\x1a\x1b.shoal.v1.RebalanceProgress\x12R\n\x10\x43ontrolRebalance\x12!.shoal.v1.ControlRebalanceRequest\x1a\x1b.shoal.v1.RebalanceProgress\x12\x44\n\nSetBalance\x12\x1b.shoal.v1.SetBalanceRequest\x1a\x19.shoal.v1.BalanceSettings\x12S\n\x0eListRebalances\x12\x1f.shoal.v1.ListRebalancesRequest\x1a .shoal.v1.ListRebalancesResponse\x12J\n\x0bListWorkers\x12\x1c.shoal.v1.ListWorkersRequest\x1a\x1d.shoal.v1.ListWorkersResponse\x12\x45\n\x0b\x44rainWorker\x12\x1c.shoal.v1.DrainWorkerRequest\x1a\x18.shoal.v1.WorkerStanding\x12I\n\rUndrainWorker\x12\x1e.shoal.v1.UndrainWorkerRequest\x1a\x18.shoal.v1.WorkerStanding\x12M\n\x0c\x46orgetWorker\x12\x1d.shoal.v1.ForgetWorkerRequest\x1a\x1e.shoal.v1.ForgetWorkerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.v1.coordinator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COORDINATOR']._serialized_start=69
-  _globals['_COORDINATOR']._serialized_end=495
+  _globals['_COORDINATOR']._serialized_start=96
+  _globals['_COORDINATOR']._serialized_end=1310
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from shoal.v1 import collections_pb2 as _collections_pb2
+from shoal.v1 import operations_pb2 as _operations_pb2
 from google.protobuf import descriptor as _descriptor
 from typing import ClassVar as _ClassVar
 

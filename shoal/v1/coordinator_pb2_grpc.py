@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from shoal.v1 import collections_pb2 as shoal_dot_v1_dot_collections__pb2
+from shoal.v1 import operations_pb2 as shoal_dot_v1_dot_operations__pb2
 
 GRPC_GENERATED_VERSION = '1.72.2'
 GRPC_VERSION = grpc.__version__
@@ -60,6 +61,56 @@ class CoordinatorStub(object):
                 request_serializer=shoal_dot_v1_dot_collections__pb2.ListAuditRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_collections__pb2.ListAuditResponse.FromString,
                 _registered_method=True)
+        self.PlanRebalance = channel.unary_unary(
+                '/shoal.v1.Coordinator/PlanRebalance',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.PlanRebalanceRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.PlanRebalanceResponse.FromString,
+                _registered_method=True)
+        self.ApplyRebalance = channel.unary_unary(
+                '/shoal.v1.Coordinator/ApplyRebalance',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.ApplyRebalanceRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.RebalanceProgress.FromString,
+                _registered_method=True)
+        self.DescribeRebalance = channel.unary_unary(
+                '/shoal.v1.Coordinator/DescribeRebalance',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.DescribeRebalanceRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.RebalanceProgress.FromString,
+                _registered_method=True)
+        self.ControlRebalance = channel.unary_unary(
+                '/shoal.v1.Coordinator/ControlRebalance',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.ControlRebalanceRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.RebalanceProgress.FromString,
+                _registered_method=True)
+        self.SetBalance = channel.unary_unary(
+                '/shoal.v1.Coordinator/SetBalance',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.SetBalanceRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.BalanceSettings.FromString,
+                _registered_method=True)
+        self.ListRebalances = channel.unary_unary(
+                '/shoal.v1.Coordinator/ListRebalances',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.ListRebalancesRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.ListRebalancesResponse.FromString,
+                _registered_method=True)
+        self.ListWorkers = channel.unary_unary(
+                '/shoal.v1.Coordinator/ListWorkers',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.ListWorkersRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
+        self.DrainWorker = channel.unary_unary(
+                '/shoal.v1.Coordinator/DrainWorker',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.DrainWorkerRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.WorkerStanding.FromString,
+                _registered_method=True)
+        self.UndrainWorker = channel.unary_unary(
+                '/shoal.v1.Coordinator/UndrainWorker',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.UndrainWorkerRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.WorkerStanding.FromString,
+                _registered_method=True)
+        self.ForgetWorker = channel.unary_unary(
+                '/shoal.v1.Coordinator/ForgetWorker',
+                request_serializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -96,6 +147,66 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanRebalance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyRebalance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeRebalance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ControlRebalance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBalance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRebalances(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainWorker(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndrainWorker(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetWorker(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +234,56 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.ListAudit,
                     request_deserializer=shoal_dot_v1_dot_collections__pb2.ListAuditRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_collections__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'PlanRebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRebalance,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.PlanRebalanceRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.PlanRebalanceResponse.SerializeToString,
+            ),
+            'ApplyRebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyRebalance,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.ApplyRebalanceRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.RebalanceProgress.SerializeToString,
+            ),
+            'DescribeRebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeRebalance,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.DescribeRebalanceRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.RebalanceProgress.SerializeToString,
+            ),
+            'ControlRebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ControlRebalance,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.ControlRebalanceRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.RebalanceProgress.SerializeToString,
+            ),
+            'SetBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBalance,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.SetBalanceRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.BalanceSettings.SerializeToString,
+            ),
+            'ListRebalances': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRebalances,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.ListRebalancesRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.ListRebalancesResponse.SerializeToString,
+            ),
+            'ListWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkers,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.ListWorkersRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'DrainWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainWorker,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.DrainWorkerRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.WorkerStanding.SerializeToString,
+            ),
+            'UndrainWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndrainWorker,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.UndrainWorkerRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.WorkerStanding.SerializeToString,
+            ),
+            'ForgetWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetWorker,
+                    request_deserializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -261,6 +422,276 @@ class Coordinator(object):
             '/shoal.v1.Coordinator/ListAudit',
             shoal_dot_v1_dot_collections__pb2.ListAuditRequest.SerializeToString,
             shoal_dot_v1_dot_collections__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/PlanRebalance',
+            shoal_dot_v1_dot_operations__pb2.PlanRebalanceRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.PlanRebalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyRebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ApplyRebalance',
+            shoal_dot_v1_dot_operations__pb2.ApplyRebalanceRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.RebalanceProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeRebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/DescribeRebalance',
+            shoal_dot_v1_dot_operations__pb2.DescribeRebalanceRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.RebalanceProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ControlRebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ControlRebalance',
+            shoal_dot_v1_dot_operations__pb2.ControlRebalanceRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.RebalanceProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/SetBalance',
+            shoal_dot_v1_dot_operations__pb2.SetBalanceRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.BalanceSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRebalances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ListRebalances',
+            shoal_dot_v1_dot_operations__pb2.ListRebalancesRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.ListRebalancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ListWorkers',
+            shoal_dot_v1_dot_operations__pb2.ListWorkersRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/DrainWorker',
+            shoal_dot_v1_dot_operations__pb2.DrainWorkerRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.WorkerStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndrainWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/UndrainWorker',
+            shoal_dot_v1_dot_operations__pb2.UndrainWorkerRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.WorkerStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ForgetWorker',
+            shoal_dot_v1_dot_operations__pb2.ForgetWorkerRequest.SerializeToString,
+            shoal_dot_v1_dot_operations__pb2.ForgetWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -107,12 +107,14 @@ class LogEnd(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class BeginSnapshotRequest(_message.Message):
-    __slots__ = ("shard", "replica")
+    __slots__ = ("shard", "replica", "move")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
     shard: _worker_pb2.ShardRef
     replica: str
-    def __init__(self, shard: _Optional[_Union[_worker_pb2.ShardRef, _Mapping]] = ..., replica: _Optional[str] = ...) -> None: ...
+    move: bool
+    def __init__(self, shard: _Optional[_Union[_worker_pb2.ShardRef, _Mapping]] = ..., replica: _Optional[str] = ..., move: bool = ...) -> None: ...
 
 class SnapshotManifest(_message.Message):
     __slots__ = ("snapshot", "term", "seq", "files")

@@ -442,11 +442,29 @@ class WorkerStatusResponse(_message.Message):
     def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Mapping[str, ReplicaStatus]] = ..., file_limit: _Optional[int] = ..., files_open: _Optional[int] = ...) -> None: ...
 
 class ReplicaStatus(_message.Message):
-    __slots__ = ("replica", "role", "applied_seq")
+    __slots__ = ("replica", "role", "applied_seq", "memory_bytes", "disk_bytes", "builds_pending", "snapshot")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BUILDS_PENDING_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     replica: str
     role: str
     applied_seq: int
-    def __init__(self, replica: _Optional[str] = ..., role: _Optional[str] = ..., applied_seq: _Optional[int] = ...) -> None: ...
+    memory_bytes: int
+    disk_bytes: int
+    builds_pending: int
+    snapshot: SnapshotProgress
+    def __init__(self, replica: _Optional[str] = ..., role: _Optional[str] = ..., applied_seq: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., builds_pending: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotProgress, _Mapping]] = ...) -> None: ...
+
+class SnapshotProgress(_message.Message):
+    __slots__ = ("done_bytes", "total_bytes", "bytes_per_s")
+    DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float
+    def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., bytes_per_s: _Optional[float] = ...) -> None: ...

@@ -95,10 +95,11 @@ def audit_to_message(entry: AuditEntry) -> collections_pb2.AuditEntry:
         time_ms=entry.time_ms,
         action=entry.action,
         collection=entry.collection,
-        recovery=recovery_to_message(entry.recovery),
+        recovery=None if entry.recovery is None else recovery_to_message(entry.recovery),
         reason=entry.reason,
         asked_by=entry.asked_by,
         request_id=entry.request_id,
+        subject=entry.subject,
     )
 
 
@@ -108,10 +109,11 @@ def audit_from_message(message: collections_pb2.AuditEntry) -> AuditEntry:
         time_ms=message.time_ms,
         action=message.action,
         collection=message.collection,
-        recovery=recovery_from_message(message.recovery),
+        recovery=recovery_from_message(message.recovery) if message.HasField("recovery") else None,
         reason=message.reason,
         asked_by=message.asked_by,
         request_id=message.request_id,
+        subject=message.subject,
     )
 
 

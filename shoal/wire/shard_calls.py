@@ -17,6 +17,7 @@ from shoal.core.shard_calls import (
     ShardUpdate,
     ShardUpsert,
     ShardWrite,
+    SnapshotProgress,
     WorkerStatus,
     WriteAck,
 )
@@ -248,10 +249,7 @@ def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
         file_limit=status.file_limit,
         files_open=status.files_open,
         replica_bytes=dict(status.replica_bytes),
-        replicas={
-            shard: worker_pb2.ReplicaStatus(replica=each.replica, role=each.role, applied_seq=each.applied_seq)
-            for shard, each in status.replicas.items()
-        },
+        replicas={shard: _replica_to_message(each) for shard, each in status.replicas.items()},
     )
 
 
@@ -267,8 +265,37 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
         file_limit=message.file_limit,
         files_open=message.files_open,
         replica_bytes=dict(message.replica_bytes),
-        replicas={
-            shard: ReplicaStatus(replica=ReplicaId(each.replica), role=ReplicaRole(each.role), applied_seq=Seq(each.applied_seq))
-            for shard, each in message.replicas.items()
-        },
+        replicas={shard: _replica_from_message(each) for shard, each in message.replicas.items()},
+    )
+
+
+def _replica_to_message(status: ReplicaStatus) -> worker_pb2.ReplicaStatus:
+    snapshot = status.snapshot
+    return worker_pb2.ReplicaStatus(
+        replica=status.replica,
+        role=status.role,
+        applied_seq=status.applied_seq,
+        memory_bytes=status.memory_bytes,
+        disk_bytes=status.disk_bytes,
+        builds_pending=status.builds_pending,
+        snapshot=None
+        if snapshot is None
+        else worker_pb2.SnapshotProgress(
+            done_bytes=snapshot.done_bytes, total_bytes=snapshot.total_bytes, bytes_per_s=snapshot.bytes_per_s
+        ),
+    )
+
+
+def _replica_from_message(message: worker_pb2.ReplicaStatus) -> ReplicaStatus:
+    fetched = message.snapshot
+    return ReplicaStatus(
+        replica=ReplicaId(message.replica),
+        role=ReplicaRole(message.role),
+        applied_seq=Seq(message.applied_seq),
+        memory_bytes=message.memory_bytes,
+        disk_bytes=message.disk_bytes,
+        builds_pending=message.builds_pending,
+        snapshot=SnapshotProgress(done_bytes=fetched.done_bytes, total_bytes=fetched.total_bytes, bytes_per_s=fetched.bytes_per_s)
+        if message.HasField("snapshot")
+        else None,
     )
