@@ -15,6 +15,7 @@ from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import ShoalError
 from shoal.core.ids import WorkerId
+from shoal.core.shard_calls import WorkerStatus
 from shoal.runtime.logs import event
 from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
 from shoal.wire.channels import client_options, open_aio_channel
@@ -65,10 +66,14 @@ class GrpcReplicaReports:
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
         """See ReplicaReports."""
+        heard = await self.statuses(workers, timeout_s)
+        return {worker: frozenset(status.failed) for worker, status in heard.items()}
+
+    async def statuses(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, WorkerStatus]:
+        """See StatusCalls."""
         asked, request = list(workers), status_request()
         answers = await asyncio.gather(*(self._ask(each, _WORKER_STUB, "Status", request, timeout_s) for each in asked))
-        heard = {each.id: status_from_message(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None}
-        return {worker: frozenset(status.failed) for worker, status in heard.items()}
+        return {each.id: status_from_message(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None}
 
     async def _ask(self, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
         """Return the worker's answer, None when there is none."""

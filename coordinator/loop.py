@@ -3,7 +3,7 @@ has to be replaced, and every few seconds. Between rounds it keeps only the valu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.log_ends import ReplicaReports
@@ -12,7 +12,8 @@ from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences, Answers, Since
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.core.deadline import Clock
-from shoal.core.ids import Revision
+from shoal.core.ids import Revision, WorkerId
+from shoal.core.shard_calls import WorkerStatus
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.observe import ObservedMap
 
@@ -30,7 +31,8 @@ class Loop:
 
     every_s: longest pause between rounds. steps_per_round: most steps of one round; the others follow in the next.
     replace_after_s: seconds that the worker of a replica may be gone. new_seed: returns a text that is new with every
-    call.
+    call. statuses: returns the newest status of each worker that has answered lately. wall_ms: returns the time in ms
+    since 1970.
     """
 
     def __init__(
@@ -46,10 +48,13 @@ class Loop:
         every_s: float,
         replace_after_s: float,
         steps_per_round: int,
+        statuses: Callable[[], Mapping[WorkerId, WorkerStatus]],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._observer, self._changes, self._actor, self._reports = observer, changes, actor, reports
         self._leads, self._new_seed, self._clock = leads, new_seed, clock
         self._every_s, self._replace_after_s, self._steps_per_round = every_s, replace_after_s, steps_per_round
+        self._statuses, self._wall_ms = statuses, wall_ms
         self._forget()
 
     def _forget(self) -> None:
@@ -86,6 +91,8 @@ class Loop:
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=self._replace_after_s,
+            reports=self._statuses(),
+            now_ms=self._wall_ms(),
         )
         return await self._actor.carry_out(reconcile(snapshot, self._steps_per_round))
 

@@ -19,6 +19,7 @@ from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import CoordinatorService
 from shoal.coordinator.settings import CoordinatorSettings
 from shoal.coordinator.user_request import UserRequests
+from shoal.coordinator.worker_reports import WorkerReports
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
 from shoal.runtime.change_signal import ChangeSignal
@@ -61,6 +62,9 @@ class CoordinatorRole:
         self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._changes.notify)
         self._reports = GrpcReplicaReports(settings.message_bytes)
         self._election = self._new_election(keys)
+        self._worker_reports = WorkerReports(
+            calls=self._reports, cluster=lambda: self._observer.map, leads=lambda: self.leads, clock=boot_s
+        )
         self._loop = self._new_loop(keys)
         gather(
             self._metrics,
@@ -88,7 +92,13 @@ class CoordinatorRole:
         self._metrics.start()
         await self._server.set_serving(False)
         self.address = await self._server.start()
-        runs = (self._observer.run(), self._election.run(self.address), self._loop.run(), self._tell_health())
+        runs = (
+            self._observer.run(),
+            self._election.run(self.address),
+            self._loop.run(),
+            self._worker_reports.run(),
+            self._tell_health(),
+        )
         self._tasks = [asyncio.create_task(run) for run in runs]
         listed = asyncio.create_task(self._changes.until(lambda: self._observer.listed, timeout_s=None))
         try:
@@ -160,6 +170,8 @@ class CoordinatorRole:
             every_s=self._settings.reconcile_every_s,
             replace_after_s=self._settings.replace_after_s,
             steps_per_round=STEPS_PER_ROUND,
+            statuses=self._worker_reports.newest,
+            wall_ms=wall_ms,
         )
 
     def _new_service(self, keys: Keys, limits: Limits) -> CoordinatorService:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
+from shoal.core.shard_calls import WorkerStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,8 @@ class Snapshot:
     seconds for which shards of new collections have waited for their last replicas. unled_s: seconds for which shards
     have needed an election. absent_s: seconds for which workers that hold replicas have been missing from the map.
     replace_after_s: absence of a worker, in seconds, after which its replicas count as lost. focus: of this map; the
-    steps are the same when it holds settled shards, too.
+    steps are the same when it holds settled shards, too. reports: the newest status of each live worker that has
+    answered in the last seconds. now_ms: the time in ms since 1970, for what is kept of plans.
     """
 
     map: ClusterMap
@@ -58,6 +60,8 @@ class Snapshot:
     unled_s: Mapping[ShardId, float] = field(default_factory=lambda: MappingProxyType({}))
     absent_s: Mapping[WorkerId, float] = field(default_factory=lambda: MappingProxyType({}))
     replace_after_s: float = 600.0
+    reports: Mapping[WorkerId, WorkerStatus] = field(default_factory=lambda: MappingProxyType({}))
+    now_ms: int = 0
 
 
 def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:

@@ -41,9 +41,9 @@ class ShardConfig:
     resigned; isr: replicas that must make a record durable before it is committed; elr: further replicas that hold
     every committed record and may lead; learners: replicas that catch up; worker_of: worker of each replica; rf:
     replicas wanted; leaving: replicas to be removed: the primary takes them out of the isr, and then their workers
-    delete them (the tombstone); move: the move of one of its replicas that is under way; successor: the replica in sync that
-    the primary is asked to hand over to; unknown: what a newer version of this program keeps here, by name, as JSON
-    values: it is carried through every change.
+    delete them (the tombstone); move: the move of one of its replicas that is under way; successor: the replica in sync
+    that the primary is asked to hand over to; unknown: what a newer version of this program keeps here, by name, as
+    JSON values: it is carried through every change.
     """
 
     shard: ShardId

@@ -73,6 +73,8 @@ class Coordinator(Follower):
             every_s=EVERY_S,
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=STEPS_PER_ROUND,
+            statuses=dict,
+            wall_ms=lambda: 0,
         )
         loop.spawn(self._election.run(self.name))
         loop.spawn(rounds.run())

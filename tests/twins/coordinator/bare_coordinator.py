@@ -104,6 +104,8 @@ class BareCoordinator:
             every_s=every_s,
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=8,
+            statuses=dict,
+            wall_ms=lambda: 0,
         )
         self.requests = UserRequests(
             store=self.store,

@@ -189,6 +189,8 @@ def test_the_next_round_waits_for_a_map_with_the_commits_of_the_last() -> None:
             every_s=60.0,
             replace_after_s=600.0,
             steps_per_round=8,
+            statuses=dict,
+            wall_ms=lambda: 0,
         )
         running = asyncio.create_task(loop.run())
         try:
