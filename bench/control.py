@@ -43,7 +43,7 @@ from shoal.router.cluster.workers import Workers, tend
 from shoal.router.shards.traffic import Traffic
 from shoal.router.shards.under_way import UnderWay
 from shoal.runtime.change_signal import ChangeSignal
-from shoal.runtime.clock import boot_s
+from shoal.runtime.clock import boot_s, wall_ms
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.rpc.peers import GrpcPeers
@@ -292,6 +292,8 @@ def _loop(observer: Any, changes: ChangeSignal, store: Store, leadership: Revisi
         every_s=2.0,
         replace_after_s=600.0,
         steps_per_round=STEPS_PER_ROUND,
+        statuses=dict,
+        wall_ms=wall_ms,
     )
 
 
