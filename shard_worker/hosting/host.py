@@ -6,7 +6,8 @@ Implements ShardService, so that a router in the same process calls it directly.
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shoal.core.errors import DataLoss, ErrorDetails, ShoalError, Unavailable
@@ -16,6 +17,7 @@ from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, ShardId
 from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import (
+    ReplicaStatus,
     ShardCount,
     ShardFound,
     ShardGet,
@@ -26,6 +28,7 @@ from shoal.core.shard_calls import (
     ShardsSearch,
     ShardStats,
     ShardWrite,
+    SnapshotProgress,
     WorkerStatus,
     WriteAck,
 )
@@ -59,6 +62,9 @@ class Host(ShardService):
     failed: dict[ShardId, FailedReplica] = field(default_factory=dict)
     unmade: dict[ShardId, str] = field(default_factory=dict)
     """Why replicas that are placed here cannot be created yet."""
+
+    fetches: dict[ReplicaId, Callable[[], SnapshotProgress]] = field(default_factory=dict)
+    """How far the snapshots are that replicas fetch now. Filled by SnapshotFetch."""
 
     memory: WorkerMemory = field(default_factory=unbounded_memory)
     files: FileBudget = UNBOUNDED_FILES
@@ -127,7 +133,7 @@ class Host(ShardService):
 
     async def status(self, timeout_s: float) -> WorkerStatus:
         """See ShardService."""
-        replicas = {str(shard): replica.status for shard, replica in self.open.items()}
+        replicas = {str(shard): self._status_of(replica) for shard, replica in self.open.items()}
         return WorkerStatus(
             memory_bytes=resident_bytes(),
             failed=self.failures() | {str(shard): reason for shard, reason in self.unmade.items()},
@@ -140,6 +146,10 @@ class Host(ShardService):
             replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
             replicas=replicas,
         )
+
+    def _status_of(self, replica: Replica) -> ReplicaStatus:
+        fetch = self.fetches.get(replica.id) if self.fetches else None
+        return replica.status if fetch is None else replace(replica.status, snapshot=fetch())
 
     def failures(self) -> dict[str, str]:
         """Return why replicas do not work, by shard."""

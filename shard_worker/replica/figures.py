@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from shoal.core.ids import ShardId
-from shoal.core.shard_calls import ShardStats
+from shoal.core.shard_calls import ReplicaStatus, ShardStats
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.replica.engine import Engine
 from shoal.shard_worker.replica.sealing import Sealing
+from shoal.shard_worker.resources.memory import WorkerMemory
+
+
+def status_of(shard: ShardId, machine: ReplicaMachine, engine: Engine, sealing: Sealing, memory: WorkerMemory) -> ReplicaStatus:
+    """Return the status of a replica. It is asked for every few seconds, so nothing of it needs a look at the disk."""
+    return ReplicaStatus(
+        replica=machine.replica,
+        role=machine.role_name,
+        applied_seq=machine.applied_seq,
+        memory_bytes=memory.bytes_of(shard),
+        disk_bytes=engine.size_bytes(),
+        builds_pending=sealing.unready,
+    )
 
 
 def figures_of(shard: ShardId, machine: ReplicaMachine, engine: Engine, sealing: Sealing) -> ShardStats:

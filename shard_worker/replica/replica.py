@@ -48,7 +48,7 @@ from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, 
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
-from shoal.shard_worker.replica.figures import figures_of
+from shoal.shard_worker.replica.figures import figures_of, status_of
 from shoal.shard_worker.replica.files import ReplicaFiles
 from shoal.shard_worker.replica.machine_time import MachineTime
 from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, ReplicaReading, is_large_read, reads_store, stored_us
@@ -154,7 +154,7 @@ class Replica:
     @property
     def status(self) -> ReplicaStatus:
         """Return its status, a part of the worker's status."""
-        return ReplicaStatus(replica=self.id, role=self.role, applied_seq=self._writer.machine.applied_seq)
+        return status_of(self._shard, self._writer.machine, self._engine, self._sealing, self._memory)
 
     @property
     def collection_name(self) -> str:

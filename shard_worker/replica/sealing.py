@@ -67,6 +67,7 @@ class Sealing:
         self._shortage = ""
         self._reclaiming = False
         self._wake = asyncio.Event()
+        self._ready = False
         self._everything = 0
         self._settled = ChangeSignal()
         self._building: BuiltIndex | None = None
@@ -87,6 +88,18 @@ class Sealing:
         return builds + len(self._engine.texts.lacking()) + int(self._told_texts is not None)
 
     @property
+    def unready(self) -> int:
+        """Return `pending`, with the segments that have yet to be measured for their searches to be fast.
+
+        Once this is 0 it stays so until `kick`: a worker with many replicas is asked for it every few seconds.
+        """
+        if self._ready:
+            return 0
+        unready = self.pending + self._vectors.measurements_due
+        self._ready = not unready
+        return unready
+
+    @property
     def waiting(self) -> str:
         """Return why a due build does not begin, why rows stay without the chosen index, or in how many segments the
         text fields are indexed so far; "" if nothing of this is so."""
@@ -100,6 +113,7 @@ class Sealing:
 
     def kick(self) -> None:
         """Wake the task that looks for the next build."""
+        self._ready = False
         self._wake.set()
 
     def tell_spec(self, spec: CollectionSpec) -> None:
@@ -110,12 +124,12 @@ class Sealing:
         self._told_texts = spec
         if self._choosing is None or self._choosing.done():
             self._choosing = asyncio.create_task(self._choose_texts())
-        self._wake.set()
+        self.kick()
 
     def reclaim(self) -> None:
         """Seal the growing segment if many of its rows are dead, to free their memory. Call it when memory is short."""
         self._reclaiming = True
-        self._wake.set()
+        self.kick()
 
     def tell_space(self, reason: str | None) -> None:
         """Take whether the disk has room. reason: why not, None if it has.
@@ -124,7 +138,7 @@ class Sealing:
         """
         self._no_space = reason
         if reason is None:
-            self._wake.set()
+            self.kick()
 
     async def optimize(self, timeout_s: float) -> None:
         """Seal and merge all present rows into one segment, and measure its recall as far as there is time.
@@ -142,7 +156,7 @@ class Sealing:
                 self._raise_failure()
                 self._check_space()
                 self._check_memory()
-                self._wake.set()
+                self.kick()
                 if not await self._settled.wait(self._settled.count, deadline.left_s):
                     late = f"shard {self._shard} was not optimized within {timeout_s:.0f} s; the work goes on"
                     raise DeadlineExceeded(late, ErrorDetails(shard=str(self._shard)))
@@ -155,7 +169,7 @@ class Sealing:
     async def close(self) -> None:
         """Stop the running build, if there is one, and end the task."""
         self._stop.set()
-        self._wake.set()
+        self.kick()
         await self._running
         if self._choosing is not None:
             await self._choosing
@@ -205,7 +219,7 @@ class Sealing:
             # The replica closes or has failed. It takes the text fields when it is opened again.
             self._told_texts = None
             log.warning(event("text_fields_not_taken", shard=self._shard, reason=error.message))
-        self._wake.set()
+        self.kick()
 
     async def _give_back_growing(self) -> None:
         if self._reclaiming and not self._stop.is_set() and self._writer.failure is None:

@@ -49,6 +49,11 @@ class SearchedVectors:
         found = self._by_name.get(name)
         return self._by_name[self._spec.vector_of(name).name] if found is None else found
 
+    @property
+    def measurements_due(self) -> int:
+        """Return the number of segments that are searched with more effort than necessary until they are measured."""
+        return sum(each.tuner.measurements_due for each in self._by_name.values())
+
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none."""
         for each in self._by_name.values():
@@ -83,6 +88,11 @@ class SearchedVectors:
         """Measure now each segment that is searched with more effort than necessary. See Tuner."""
         for each in self._by_name.values():
             await each.tuner.measure_pending(deadline.left_s)
+
+    async def save(self) -> None:
+        """Write to the disk what was learnt since it was last written."""
+        for each in self._by_name.values():
+            await each.tuner.save()
 
     async def close(self) -> None:
         """Stop running work, save what was learnt, and end."""

@@ -107,6 +107,11 @@ class WorkerMemory:
         with self._lock:
             return {shard: cost.held for shard, cost in self._costs.items()}
 
+    def bytes_of(self, shard: ShardId) -> int:
+        """Return what the replica of a shard holds; 0 if it is not in the account."""
+        cost = self._costs.get(shard)
+        return 0 if cost is None else cost.held
+
     def overfull(self) -> str | None:
         """Return why this worker cannot hold more than it does, as a text; None while it can."""
         used, budget = self._ledger.used, self._ledger.budget
@@ -120,6 +125,13 @@ class WorkerMemory:
     def refusal_of_replica(self) -> str | None:
         """Return why an empty replica cannot be created now, as a text; None when it can."""
         return replica_refusal(self._ledger, REPLICA_BASE_BYTES + open_store_bytes(EMPTY_STORE_BYTES))
+
+    def refusal_of_filling(self, shard: ShardId, need_bytes: int) -> str | None:
+        """Return why the replica of a shard, which is open and in the account, could not be opened again if it took
+        need_bytes, as a text; None when it could. need_bytes is 0 if unknown.
+        """
+        with self._lock:
+            return opening_refusal(replace(self._ledger, held=self._ledger.held - self.bytes_of(shard)), need_bytes)
 
     def open(self, shard: ShardId, cost: ReplicaCost) -> None:
         """Add a replica to the account, with its cost or an upper bound of it. `close` removes it.

@@ -15,7 +15,8 @@ from shoal.core.points import Matrix
 from shoal.runtime.clock import boot_s
 from shoal.shard_worker.index.native.threads import alone
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
-from shoal.shard_worker.index.view import SegmentView
+from shoal.shard_worker.index.view import IndexView, SegmentView
+from shoal.shard_worker.logic.segments.segment_plan import SegmentState
 from shoal.shard_worker.logic.tuning.plan import rest_s
 from shoal.shard_worker.tuning.calibrate import calibrate, shape_of
 from shoal.shard_worker.tuning.truth import QuerySample
@@ -120,3 +121,8 @@ def fits(tuning: Tuning, part: SegmentView) -> bool:
         shape.rows,
         shape.dim,
     )
+
+
+def measurable_parts(view: IndexView) -> list[SegmentView]:
+    """Return the sealed segments of a view that have an index."""
+    return [part for part in view.parts if part.state is SegmentState.SEALED and part.native is not None and part.name]

@@ -31,16 +31,16 @@ from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.index.tuning import DEAR_US, Tuning
-from shoal.shard_worker.index.view import IndexView, SegmentView
-from shoal.shard_worker.logic.segments.segment_plan import SegmentState
+from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.tuning.plan import ENOUGH_QUERIES, MEASURED_QUERIES, Due, Measurable, Standing, due, due_later_s, may_begin
 from shoal.shard_worker.logic.tuning.query_drift import misses
+from shoal.shard_worker.logic.tuning.readiness import uncertain
 from shoal.shard_worker.logic.tuning.recall_bounds import reaches
 from shoal.shard_worker.resources.allocator import give_back_free_memory
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.resources.rounds import Rest, RoundLane, Work
 from shoal.shard_worker.tuning.files import Learnt, MeasuredSegments, TuningFiles
-from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, Measurement, Rests
+from shoal.shard_worker.tuning.measuring import BRIEF_SAMPLE, Measurement, Rests, measurable_parts
 from shoal.shard_worker.tuning.query_kinds import LATEST, QueryKinds
 from shoal.shard_worker.tuning.recall_probe import ProbedReads, Prober, check_call
 
@@ -158,6 +158,13 @@ class Tuner:
                 self._wake(0.0)
         return self._heard
 
+    @property
+    def measurements_due(self) -> int:
+        """Return how many segments have yet to be measured for fast searches, without those for which this failed."""
+        segments = self._segments({part.name: part for part in measurable_parts(self._reading.view())})
+        names = uncertain(segments, self._heard.asked, now_s=boot_s()) if segments else ()
+        return sum(not self._known.has_failed(name) for name in names)
+
     def aim(self, recall: float) -> None:
         """Set another recall target for searches that name none."""
         self._recall = recall
@@ -167,11 +174,15 @@ class Tuner:
         self._stop.set()
         self._then = bool  # Otherwise this object and the one that is told keep each other.
         await self._pools.rounds.leave(self)
+        await self.save()
+        # Free them now: the engine, which closes later, gives back what is free then.
+        self._queries.clear()
+
+    async def save(self) -> None:
+        """Write to the disk what was learnt since it was last written."""
         if self._unsaved or self._queries.heard != self._saved:
             await self._load()
             await self._save()
-        # Free them now: the engine, which closes later, gives back what is free then.
-        self._queries.clear()
 
     async def measure_new(self, part: SegmentView, name: str, build_s: float) -> None:
         """Measure a segment that is about to be swapped in as `name`, so that its first search can use the index.
@@ -211,7 +222,7 @@ class Tuner:
         if call.queries is not None:
             self._queries.give(call.queries)
         curves = []
-        parts = _measurable(self._reading.view())
+        parts = measurable_parts(self._reading.view())
         try:
             async with self._claimed(parts, timeout_s) as withdrawn:
                 for part in parts:
@@ -231,8 +242,8 @@ class Tuner:
         in time, or fails, is measured in the background.
         """
         await self._load()
-        parts = {part.name: part for part in _measurable(self._reading.view())}
-        names = {each.name for each in self._segments(parts) if each.uncertain} & {each.name for each in self._due(parts, boot_s())}
+        parts = {part.name: part for part in measurable_parts(self._reading.view())}
+        names = uncertain(self._segments(parts), self._queries.asked, now_s=boot_s())
         pending = [part for name, part in parts.items() if name in names]
         with contextlib.suppress(TimeoutError):
             async with self._claimed(pending, timeout_s) as withdrawn:
@@ -273,7 +284,7 @@ class Tuner:
     def look(self) -> Work | Rest:
         """Return what to do now: see RoundsMember."""
         self._woken = False
-        parts = {part.name: part for part in _measurable(self._reading.view())}
+        parts = {part.name: part for part in measurable_parts(self._reading.view())}
         if not self._loaded:
             return Work(lane=RoundLane.FILES, run=self._load) if parts or self._queries.heard else Rest()
         for part in parts.values():
@@ -329,7 +340,7 @@ class Tuner:
 
     def _urgent_waits(self) -> bool:
         """Return whether something urgent is due, to which another measurement gives way. In any thread."""
-        parts = {part.name: part for part in _measurable(self._reading.view())}
+        parts = {part.name: part for part in measurable_parts(self._reading.view())}
         return any(each.urgent and not self._known.has_failed(each.name) for each in self._due(parts, boot_s()))
 
     def _begin_kind_if_doubted(self, parts: Mapping[str, SegmentView], *, with_latest: bool = False) -> None:
@@ -372,7 +383,7 @@ class Tuner:
         """
         if part.name in self._asked or self._known.standing(part.name) is not standing:
             return True
-        return all(each.name != part.name for each in _measurable(self._reading.view()))
+        return all(each.name != part.name for each in measurable_parts(self._reading.view()))
 
     def _rest(self, name: str, reason: str) -> None:
         log.warning(event("measuring_failed", shard=self._shard, segment=name, reason=reason, retry_s=RETRY_S))
@@ -429,7 +440,7 @@ class Tuner:
 
     async def _check_latest(self) -> float:
         """Answer the latest queries exactly, too: they may look like the sample and still be answered worse."""
-        parts = {part.name: part for part in _measurable(self._reading.view()) if part.tuning.now.trusted}
+        parts = {part.name: part for part in measurable_parts(self._reading.view()) if part.tuning.now.trusted}
         began = boot_s()
         self._checked = self._queries.heard
         probed = await self._prober.check(self._queries.latest(), CHECK_K, self._recall)
@@ -454,7 +465,7 @@ class Tuner:
                 restored.join(self._queries)
                 self._heard = restored
                 self._loaded = True
-                for part in _measurable(self._reading.view()):
+                for part in measurable_parts(self._reading.view()):
                     self._known.restore(part, now_s=boot_s())
         return 0.0
 
@@ -462,7 +473,7 @@ class Tuner:
         """Write the files. Return 0.0: look again now."""
         async with self._loading:
             self._unsaved = False
-            self._known.forget_all_but({part.name for part in _measurable(self._reading.view())} | self._coming)
+            self._known.forget_all_but({part.name for part in measurable_parts(self._reading.view())} | self._coming)
             queries, tables, heard = self._queries.to_bytes(), dict(self._known.tables), self._queries.heard
             await asyncio.to_thread(self._files.save, queries, tables)
             self._saved = heard
@@ -487,7 +498,3 @@ class Tuner:
 
     def _late(self, what: str) -> DeadlineExceeded:
         return DeadlineExceeded(f"shard {self._shard} {what}; give it longer", ErrorDetails(shard=str(self._shard)))
-
-
-def _measurable(view: IndexView) -> list[SegmentView]:
-    return [part for part in view.parts if part.state is SegmentState.SEALED and part.native is not None and part.name]
