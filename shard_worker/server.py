@@ -126,7 +126,12 @@ class WorkerRole:
         self._tasks.append(observing)
         cluster = await self._cluster(observing)
         folder = await asyncio.to_thread(self._lock_folder, cluster)
-        source = SnapshotSource(host=self.host, folder=folder.path, bytes_per_s=self._settings.snapshot_bytes_per_s)
+        source = SnapshotSource(
+            host=self.host,
+            folder=folder.path,
+            bytes_per_s=self._settings.snapshot_bytes_per_s,
+            move_bytes_per_s=lambda: self._observer.map.balance.move_bytes_per_s,
+        )
         try:
             address, http_port = await self._serve(source)
         except BaseException:
@@ -233,7 +238,12 @@ class WorkerRole:
             me=folder.worker_id,
             membership=membership,
             folders=folders,
-            snapshots=SnapshotFetch(peers=peers, downloads=FolderDownloads(folder)),
+            snapshots=SnapshotFetch(
+                peers=peers,
+                downloads=FolderDownloads(folder),
+                refusal=self.host.memory.refusal_of_filling,
+                fetches=self.host.fetches,
+            ),
             new_id=lambda: str(uuid.uuid4()),
         )
         return _Parts(folder=folder, membership=membership, assignments=assignments, stores=stores, peers=peers, source=source)

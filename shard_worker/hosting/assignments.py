@@ -27,6 +27,7 @@ from shoal.shard_worker.hosting.due_shards import DueShards, swapped
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import FailedReplica, Host
 from shoal.shard_worker.hosting.membership import Membership
+from shoal.shard_worker.hosting.roomless_snapshots import RoomlessSnapshots
 from shoal.shard_worker.logic.hosting import (
     CloseReplica,
     ConfirmReplica,
@@ -70,9 +71,6 @@ REOPEN_AFTER_S = 1.0
 It is longer than the time between two measurements of the room, so the room is known by then.
 """
 
-NO_ROOM_S = 10.0
-"""Pause before a snapshot for which there was no room is fetched again."""
-
 
 class Snapshots(Protocol):
     """Fetches snapshots of other workers' replicas: see SnapshotFetch."""
@@ -107,6 +105,7 @@ class Assignments:
         self._no_space: str | None = None
         self._closing = asyncio.Event()
         self._due = DueShards()
+        self._roomless = RoomlessSnapshots(host.unmade)
 
     def see_map(self, cluster_map: ClusterMap) -> None:
         """Take a newer map. Only the shards whose steps may differ with it are looked at."""
@@ -272,12 +271,15 @@ class Assignments:
 
         self._busy[shard] = asyncio.create_task(guarded())
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but at most until the worker ends."""
-        # Not asyncio.wait_for: in Python 3.11 it loses a cancellation that comes as the wait ends.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
+    async def _pause(self, seconds: float, while_so: Callable[[], bool] = lambda: True) -> None:
+        """Wait, but at most until the worker ends, or until a look at `while_so` returns False."""
+        left_s = seconds
+        while left_s > 0 and while_so() and not self._closing.is_set():
+            # Not asyncio.wait_for: in Python 3.11 it loses a cancellation that comes as the wait ends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, LOOK_AGAIN_S)):
+                    await self._closing.wait()
+            left_s -= LOOK_AGAIN_S
 
     def _tell(self, entry: ShardEntry) -> None:
         shard = entry.config.shard
@@ -344,9 +346,13 @@ class Assignments:
         try:
             download = await self._snapshots.fetch(entry, replica, primary, lambda: self._is_behind(shard, replica, primary))
         except ResourceExhausted as error:
-            log.warning(event("snapshot_finds_no_room", shard=shard, replica=replica, reason=error.message))
-            await self._pause(NO_ROOM_S)
+            rest_s = self._roomless.refused(shard, error)
+            log.warning(event("snapshot_finds_no_room", shard=shard, replica=replica, again_s=rest_s, reason=error.message))
+            await self._pause(rest_s, lambda: self._is_behind(shard, replica, primary))
+            if not self._is_behind(shard, replica, primary):
+                self._roomless.ended(shard)
             return
+        self._roomless.ended(shard)
         await self._close(shard)
         try:
             await self._folders.install(download)

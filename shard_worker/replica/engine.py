@@ -204,12 +204,15 @@ class Engine:
         """
         return self._log.read_some(from_seq, max_bytes)
 
-    def pin_snapshot(self, into: Path) -> PinnedSnapshot:
-        """Make an immutable copy of the applied state below `into`. From any thread, while writing goes on."""
+    def pin_snapshot(self, into: Path, *, tuning: bool = True) -> PinnedSnapshot:
+        """Make an immutable copy of the applied state below `into`, from any thread, while writing goes on.
+
+        tuning: with the files in tuning_folder.
+        """
         with self._pin_lock:
             self._pinning += 1
         try:
-            return pin_snapshot(self._folder, self._store, self._term_at, into)
+            return pin_snapshot(self._folder, self._store, self._term_at, into, tuning=tuning)
         finally:
             with self._pin_lock:
                 self._pinning -= 1

@@ -10,13 +10,13 @@ import grpc
 
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.errors import Unavailable
-from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.ids import Revision, WorkerId
 from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.rpc import replication_messages as messages
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from shoal.v1 import replication_pb2_grpc
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.remote_call import call_remote
@@ -58,9 +58,9 @@ class GrpcPeers:
         """See PeerCalls."""
         return await self._swaps.swap(config, base, config.primary_reg)
 
-    async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
+    async def begin_snapshot(self, worker: WorkerId, asked: SnapshotAsked, timeout_s: float) -> SnapshotManifest:
         """Ask a worker to pin its replica. Return the list of its files."""
-        request = messages.begin_snapshot_to_message(shard, replica)
+        request = messages.begin_snapshot_to_message(asked)
         return messages.manifest_from_message(await self._call(worker, "BeginSnapshot", request, timeout_s))
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shoal.core.errors import InvalidArgument
-from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
+from shoal.core.ids import ReplicaId, RequestId, Seq, Term
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, LogSummary, NoRoom, Refused
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotFile, SnapshotManifest
 from shoal.v1 import replication_pb2
 from shoal.wire.call_parts import request_id_to_message, shard_from_message, shard_to_message
 
@@ -79,26 +79,34 @@ def answer_from_message(message: replication_pb2.AppendResponse) -> AppendAnswer
             raise InvalidArgument("the answer to an append is empty")
 
 
-def begin_snapshot_to_message(shard: ShardId, replica: ReplicaId) -> replication_pb2.BeginSnapshotRequest:
+def begin_snapshot_to_message(asked: SnapshotAsked) -> replication_pb2.BeginSnapshotRequest:
     """Return the request to pin a replica as a message."""
-    return replication_pb2.BeginSnapshotRequest(shard=shard_to_message(shard), replica=replica)
+    return replication_pb2.BeginSnapshotRequest(
+        shard=shard_to_message(asked.shard), replica=asked.replica, move=asked.move, tuning=asked.tuning
+    )
 
 
-def begin_snapshot_from_message(message: replication_pb2.BeginSnapshotRequest) -> tuple[ShardId, ReplicaId]:
-    """Return the shard and the id of the replica to pin."""
-    return shard_from_message(message.shard), ReplicaId(message.replica)
+def begin_snapshot_from_message(message: replication_pb2.BeginSnapshotRequest) -> SnapshotAsked:
+    """Return the request to pin a replica."""
+    return SnapshotAsked(
+        shard=shard_from_message(message.shard), replica=ReplicaId(message.replica), move=message.move, tuning=message.tuning
+    )
 
 
 def manifest_to_message(manifest: SnapshotManifest) -> replication_pb2.SnapshotManifest:
     """Return the files of a pinned replica as a message."""
     files = [replication_pb2.SnapshotFile(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256) for each in manifest.files]
-    return replication_pb2.SnapshotManifest(snapshot=manifest.snapshot, term=manifest.term, seq=manifest.seq, files=files)
+    return replication_pb2.SnapshotManifest(
+        snapshot=manifest.snapshot, term=manifest.term, seq=manifest.seq, files=files, memory_bytes=manifest.memory_bytes
+    )
 
 
 def manifest_from_message(message: replication_pb2.SnapshotManifest) -> SnapshotManifest:
     """Return the files of a pinned replica."""
     files = tuple(SnapshotFile(name=each.name, size_bytes=each.size_bytes, sha256=each.sha256) for each in message.files)
-    return SnapshotManifest(snapshot=message.snapshot, term=Term(message.term), seq=Seq(message.seq), files=files)
+    return SnapshotManifest(
+        snapshot=message.snapshot, term=Term(message.term), seq=Seq(message.seq), files=files, memory_bytes=message.memory_bytes
+    )
 
 
 def read_snapshot_to_message(snapshot: str, name: str, offset: int, max_bytes: int) -> replication_pb2.ReadSnapshotRequest:

@@ -37,7 +37,7 @@ class ReplicationServicer:
 
     async def BeginSnapshot(self, request: Any, context: CallContext) -> Any:
         """Pin a replica in its current state."""
-        return messages.manifest_to_message(await self._source.begin(*messages.begin_snapshot_from_message(request)))
+        return messages.manifest_to_message(await self._source.begin(messages.begin_snapshot_from_message(request)))
 
     async def ReadSnapshot(self, request: Any, context: CallContext) -> Any:
         """Return a piece of a file of a pinned replica."""

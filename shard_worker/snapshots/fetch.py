@@ -10,12 +10,16 @@ from typing import Generic, Protocol, TypeVar
 
 from shoal.core.errors import DataLoss, DeadlineExceeded, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
-from shoal.core.shard_config import ShardEntry
+from shoal.core.shard_calls import SnapshotProgress
+from shoal.core.shard_config import ShardConfig, ShardEntry
+from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT
+from shoal.shard_worker.resources.memory import MEMORY_LIMIT
+from shoal.shard_worker.snapshots.meter import SnapshotMeter
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaRef
 from shoal.shard_worker.storage.folders.snapshot_import import Missing, SnapshotDownload
-from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotAsked, SnapshotManifest
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.space import DiskSpace, disk_space, leaves_room
 
@@ -32,7 +36,7 @@ DAMAGED_TRIES = 3
 class SnapshotCalls(Protocol):
     """Calls to the worker that has a snapshot. Each raises ShoalErrors."""
 
-    async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
+    async def begin_snapshot(self, worker: WorkerId, asked: SnapshotAsked, timeout_s: float) -> SnapshotManifest:
         """Pin a replica at that worker. Return the list of its files."""
         ...
 
@@ -64,6 +68,10 @@ class Download(Protocol):
         ...
 
     def leave_out(self, name: str) -> None:
+        """See SnapshotDownload."""
+        ...
+
+    def discard(self) -> None:
         """See SnapshotDownload."""
         ...
 
@@ -102,8 +110,21 @@ class FolderDownloads:
 class SnapshotFetch(Generic[D]):
     """Fetches snapshots for the replicas of one worker."""
 
-    def __init__(self, *, peers: SnapshotCalls, downloads: Downloads[D]) -> None:
-        self._peers, self._downloads = peers, downloads
+    def __init__(
+        self,
+        *,
+        peers: SnapshotCalls,
+        downloads: Downloads[D],
+        refusal: Callable[[ShardId, int], str | None] = lambda shard, memory_bytes: None,
+        fetches: dict[ReplicaId, Callable[[], SnapshotProgress]] | None = None,
+    ) -> None:
+        """refusal: returns why the replica of a shard may not take so many bytes of memory, None if it may; fetches: is
+        told of the progress of each fetch, as long as it lasts.
+        """
+        self._peers, self._downloads, self._refusal = peers, downloads, refusal
+        self._fetches = {} if fetches is None else fetches
+        self._coming: dict[ReplicaId, int] = {}
+        """Memory that the replicas will take whose snapshots are fetched now."""
         self._begun: dict[tuple[ReplicaId, ReplicaId], SnapshotManifest] = {}
         """By replica and primary: the snapshot that an interrupted try left pinned at the primary's worker."""
 
@@ -111,18 +132,33 @@ class SnapshotFetch(Generic[D]):
         """Return a whole snapshot of `primary` for `replica` of the same shard. Finish it after that replica is closed.
 
         still_wanted: called before each piece. Raises Unavailable if it returns False or the primary has no worker,
-        ResourceExhausted if the disk has no space, and the errors of the calls and the disk. Fetched pieces are kept
-        for the next try.
+        ResourceExhausted if there is no room on the disk or in memory, and the errors of the calls and the disk.
+        Fetched pieces are kept for the next try, unless there is no room.
         """
-        shard, worker = entry.config.shard, entry.config.worker_of.get(primary)
+        meter = SnapshotMeter(boot_s)
+        self._fetches[replica] = meter.progress
+        try:
+            return await self._fetched(entry.config, replica, primary, still_wanted, meter)
+        finally:
+            del self._fetches[replica]
+            self._coming.pop(replica, None)
+
+    async def _fetched(
+        self, config: ShardConfig, replica: ReplicaId, primary: ReplicaId, still_wanted: Callable[[], bool], meter: SnapshotMeter
+    ) -> D:
+        shard, worker = config.shard, config.worker_of.get(primary)
         if worker is None:
             raise Unavailable(f"replica {primary} of shard {shard} has no worker in the configuration")
-        manifest = self._begun.pop((replica, primary), None) or await self._peers.begin_snapshot(worker, shard, primary, BEGIN_TIMEOUT_S)
+        manifest = self._begun.pop((replica, primary), None)
+        if manifest is None:
+            moves = config.move is not None and config.move.target == replica
+            manifest = await self._peers.begin_snapshot(worker, SnapshotAsked(shard=shard, replica=primary, move=moves), BEGIN_TIMEOUT_S)
         try:
             download = await asyncio.to_thread(self._downloads.open, shard, replica, manifest, primary)
-            self._check_space(shard, download)
+            await self._check_room(shard, replica, download)
             log.info(event("snapshot_begins", shard=shard, replica=replica, seq=manifest.seq, here_bytes=download.received_bytes))
-            await self._fetch_all(worker, download, still_wanted)
+            meter.begins(total_bytes=download.manifest.size_bytes, done_bytes=download.received_bytes)
+            await self._fetch_all(worker, download, still_wanted, meter)
         except (Unavailable, DeadlineExceeded):
             if still_wanted():
                 self._begun[replica, primary] = manifest
@@ -135,27 +171,32 @@ class SnapshotFetch(Generic[D]):
         await self._end(worker, manifest)
         return download
 
-    def _check_space(self, shard: ShardId, download: D) -> None:
+    async def _check_room(self, shard: ShardId, replica: ReplicaId, download: D) -> None:
+        """Raise ResourceExhausted, before a piece is fetched, if there is no room for all. Nothing is left then."""
         space, missing = self._downloads.space(), download.manifest.size_bytes - download.received_bytes
+        need_bytes = download.manifest.memory_bytes
+        reason, limit = self._refusal(shard, need_bytes + sum(self._coming.values())), MEMORY_LIMIT
         if not leaves_room(space, missing):
-            raise ResourceExhausted(
-                f"no room for a snapshot of shard {shard}: {missing} more bytes are needed, {space.free_bytes} are free",
-                ErrorDetails(shard=str(shard), limit=DISK_LIMIT),
-            )
+            reason, limit = f"{missing} more bytes are needed, {space.free_bytes} are free", DISK_LIMIT
+        self._coming[replica] = need_bytes
+        if reason is not None:
+            await asyncio.to_thread(download.discard)
+            raise ResourceExhausted(f"no room for a snapshot of shard {shard}: {reason}", ErrorDetails(shard=str(shard), limit=limit))
 
     async def _end(self, worker: WorkerId, manifest: SnapshotManifest) -> None:
         # If this call fails, the other worker releases the pin later by itself.
         with contextlib.suppress(ShoalError):
             await self._peers.end_snapshot(worker, manifest.snapshot, CALL_TIMEOUT_S)
 
-    async def _fetch_all(self, worker: WorkerId, download: D, still_wanted: Callable[[], bool]) -> None:
+    async def _fetch_all(self, worker: WorkerId, download: D, still_wanted: Callable[[], bool], meter: SnapshotMeter) -> None:
         damaged: dict[str, int] = {}
         while (wanted := await asyncio.to_thread(download.missing)) is not None:
             if not still_wanted():
                 raise Unavailable("the snapshot is no longer needed: the replica follows its primary again, or another one")
             try:
-                await self._fetch_piece(worker, download, wanted)
+                meter.adds(await self._fetch_piece(worker, download, wanted))
             except DataLoss:
+                meter.adds(-wanted.offset)
                 damaged[wanted.name] = damaged.get(wanted.name, 0) + 1
                 if damaged[wanted.name] < DAMAGED_TRIES:
                     continue
@@ -164,9 +205,10 @@ class SnapshotFetch(Generic[D]):
                 log.warning(event("snapshot_file_left_out", file=wanted.name))
                 download.leave_out(wanted.name)
 
-    async def _fetch_piece(self, worker: WorkerId, download: D, wanted: Missing) -> None:
+    async def _fetch_piece(self, worker: WorkerId, download: D, wanted: Missing) -> int:
         data = b""
         if wanted.size_bytes:
             size = min(PIECE_BYTES, wanted.size_bytes)
             data = await self._peers.read_snapshot(worker, download.manifest.snapshot, wanted.name, wanted.offset, size, CALL_TIMEOUT_S)
         await asyncio.to_thread(download.write, wanted.name, wanted.offset, data)
+        return len(data)

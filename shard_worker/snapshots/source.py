@@ -1,6 +1,7 @@
 """The snapshots that other workers fetch from this one: pinned, sent in pieces at a bounded rate, released at the end.
 
-Owns the pins of this process. Refuses more than MOST_PINS at once, and releases pins that are no longer read.
+Owns the pins of this process. Snapshots for repair and those for moves have each a rate and a number of pins of their
+own, so that moves never hold up repair. Releases pins that are no longer read.
 """
 
 from __future__ import annotations
@@ -8,29 +9,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shoal.core.errors import ErrorDetails, NotFound, ResourceExhausted, ShoalError, Unavailable
-from shoal.core.ids import ReplicaId, ShardId
+from shoal.core.ids import ShardId
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT
 from shoal.shard_worker.replica.replica import Replica
+from shoal.shard_worker.snapshots.pace import Pace
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, read_piece
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from shoal.shard_worker.storage.space import disk_space, leaves_room
 
 log = logging.getLogger("shoal.worker.snapshots")
 
 MOST_PINS = 4
+"""Snapshots that are fetched at once for repair, and as many for moves."""
+
 FORGOTTEN_AFTER_S = 300.0
 
 
 @dataclass
 class _Pin:
     snapshot: PinnedSnapshot
+    move: bool
     read_at: float
     readers: int = 0
 
@@ -38,30 +44,34 @@ class _Pin:
 class SnapshotSource:
     """The snapshots of one worker. Used on the event loop; `close` it after the last call."""
 
-    def __init__(self, *, host: Host, folder: Path, bytes_per_s: float) -> None:
-        """folder: the worker's data folder; bytes_per_s: of all pieces together."""
-        self._host, self._folder, self._bytes_per_s = host, folder, bytes_per_s
+    def __init__(self, *, host: Host, folder: Path, bytes_per_s: float, move_bytes_per_s: Callable[[], float]) -> None:
+        """folder: the worker's data folder; bytes_per_s: of all pieces for repair together; move_bytes_per_s: returns
+        the present rate of all pieces for moves together.
+        """
+        self._host, self._folder = host, folder
+        self._paces = {False: Pace(lambda: bytes_per_s), True: Pace(move_bytes_per_s)}
         self._pins: dict[str, _Pin] = {}
-        self._beginning: set[asyncio.Task[SnapshotManifest]] = set()
+        self._beginning: dict[asyncio.Task[SnapshotManifest], bool] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._free_at = 0.0
 
-    async def begin(self, shard: ShardId, replica: ReplicaId) -> SnapshotManifest:
+    async def begin(self, asked: SnapshotAsked) -> SnapshotManifest:
         """Pin a replica in its current state.
 
         Raises Unavailable if it is not open here, ResourceExhausted for too many pins or no space on the disk,
         StorageFailed.
         """
-        found = self._host.replica(shard)
-        if found.id != replica:
-            raise Unavailable(f"replica {replica} of shard {shard} is not here")
+        shard, found = asked.shard, self._host.replica(asked.shard)
+        if found.id != asked.replica:
+            raise Unavailable(f"replica {asked.replica} of shard {shard} is not here")
         await self.forget_silent()
-        if len(self._pins) + len(self._beginning) >= MOST_PINS:
-            raise ResourceExhausted(f"{len(self._pins)} snapshots are being fetched from this worker, at most {MOST_PINS} may be")
+        pins = sum(each is asked.move for each in (*(pin.move for pin in self._pins.values()), *self._beginning.values()))
+        if pins >= MOST_PINS:
+            purpose = "moves" if asked.move else "repair"
+            raise ResourceExhausted(f"{pins} snapshots for {purpose} are being fetched from this worker, at most {MOST_PINS} may be")
         self._check_space(shard, found.stats_now().bytes)
-        pinning = asyncio.create_task(self._pin(shard, found))
-        self._beginning.add(pinning)
-        pinning.add_done_callback(self._beginning.discard)
+        pinning = asyncio.create_task(self._pin(asked, found))
+        self._beginning[pinning] = asked.move
+        pinning.add_done_callback(self._beginning.pop)
         try:
             return await asyncio.shield(pinning)
         except asyncio.CancelledError:
@@ -69,13 +79,17 @@ class SnapshotSource:
             pinning.add_done_callback(self._let_go)
             raise
 
-    async def _pin(self, shard: ShardId, replica: Replica) -> SnapshotManifest:
+    async def _pin(self, asked: SnapshotAsked, replica: Replica) -> SnapshotManifest:
+        shard = asked.shard
         into = self._folder / shard.collection / str(shard.number)
-        pinned = await replica.snapshot(lambda engine: engine.pin_snapshot(into))
-        self._pins[pinned.manifest.snapshot] = _Pin(snapshot=pinned, read_at=boot_s())
-        size = sum(file.size_bytes for file in pinned.manifest.files)
-        log.info(event("snapshot_pinned", shard=shard, snapshot=pinned.manifest.snapshot, seq=pinned.manifest.seq, bytes=size))
-        return pinned.manifest
+        if asked.tuning:
+            await replica.vectors.save()
+        pinned = await replica.snapshot(lambda engine: engine.pin_snapshot(into, tuning=asked.tuning))
+        manifest = replace(pinned.manifest, memory_bytes=self._host.memory.bytes_of(shard))
+        self._pins[manifest.snapshot] = _Pin(snapshot=pinned, move=asked.move, read_at=boot_s())
+        fields = {"seq": manifest.seq, "bytes": manifest.size_bytes, "move": asked.move}
+        log.info(event("snapshot_pinned", shard=shard, snapshot=manifest.snapshot, **fields))
+        return manifest
 
     def _let_go(self, pinning: asyncio.Task[SnapshotManifest]) -> None:
         if not pinning.cancelled() and pinning.exception() is None:
@@ -93,14 +107,18 @@ class SnapshotSource:
             )
 
     async def read(self, snapshot: str, name: str, offset: int, max_bytes: int) -> bytes:
-        """Return a piece of a file. Raises NotFound if the snapshot is not pinned, InvalidArgument, DataLoss."""
+        """Return a piece of a file, with fewer bytes if the rate is low.
+
+        Raises NotFound if the snapshot is not pinned, InvalidArgument, DataLoss.
+        """
         pin = self._pins.get(snapshot)
         if pin is None:
             raise NotFound(f"snapshot {snapshot} is not pinned here")
         pin.readers += 1
         try:
-            data = await asyncio.to_thread(read_piece, pin.snapshot, name, offset, max_bytes)
-            await self._wait_for_turn(len(data))
+            pace = self._paces[pin.move]
+            data = await asyncio.to_thread(read_piece, pin.snapshot, name, offset, pace.most_bytes(max_bytes))
+            await pace.wait(len(data))
         finally:
             pin.readers -= 1
             pin.read_at = boot_s()
@@ -128,10 +146,3 @@ class SnapshotSource:
                 await self.end(snapshot)
             except ShoalError as error:
                 log.warning(event("snapshot_not_deleted", snapshot=snapshot, reason=error.message))
-
-    async def _wait_for_turn(self, size: int) -> None:
-        """Wait so that all pieces together, to all readers, keep the rate."""
-        now = boot_s()
-        begins = max(now, self._free_at)
-        self._free_at = begins + size / self._bytes_per_s
-        await asyncio.sleep(begins - now)

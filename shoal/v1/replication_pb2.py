@@ -26,7 +26,7 @@ from shoal.v1 import common_pb2 as shoal_dot_v1_dot_common__pb2
 from shoal.v1 import worker_pb2 as shoal_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/replication.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/worker.proto\"\x90\x01\n\tLogRecord\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0f\n\x07time_ms\x18\x04 \x01(\x12\x12,\n\nrequest_id\x18\x05 \x01(\x0b\x32\x13.shoal.v1.RequestIdH\x00\x88\x01\x01\x12\x0c\n\x04\x62ody\x18\x06 \x01(\x0c\x42\r\n\x0b_request_id\"\xcc\x01\n\rAppendRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0f\n\x07primary\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\x12\x11\n\tprev_term\x18\x05 \x01(\x04\x12\x10\n\x08prev_seq\x18\x06 \x01(\x04\x12$\n\x07records\x18\x07 \x03(\x0b\x32\x13.shoal.v1.LogRecord\x12\x12\n\ncommit_seq\x18\x08 \x01(\x04\x12\x0e\n\x06\x62\x65hind\x18\t \x01(\x08\"{\n\x0e\x41ppendResponse\x12$\n\x07matched\x18\x01 \x01(\x0b\x32\x11.shoal.v1.MatchedH\x00\x12&\n\x08\x64iverged\x18\x02 \x01(\x0b\x32\x12.shoal.v1.DivergedH\x00\x12\x11\n\x07refused\x18\x03 \x01(\x04H\x00\x42\x08\n\x06\x61nswer\"B\n\x07Matched\x12\x0f\n\x07through\x18\x01 \x01(\x04\x12\x0f\n\x07no_room\x18\x02 \x01(\t\x12\x15\n\rno_room_limit\x18\x03 \x01(\t\"Q\n\x08\x44iverged\x12\x10\n\x08last_seq\x18\x01 \x01(\x04\x12\x12\n\ncommit_seq\x18\x02 \x01(\x04\x12\x1f\n\x04runs\x18\x03 \x03(\x0b\x32\x11.shoal.v1.TermRun\"*\n\x07TermRun\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x11\n\tfirst_seq\x18\x02 \x01(\x04\"4\n\x0eLogEndsRequest\x12\"\n\x06shards\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardRef\"1\n\x0fLogEndsResponse\x12\x1e\n\x04\x65nds\x18\x01 \x03(\x0b\x32\x10.shoal.v1.LogEnd\"A\n\x06LogEnd\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0b\n\x03seq\x18\x04 \x01(\x04J\x04\x08\x01\x10\x02R\x05shard\"X\n\x14\x42\x65ginSnapshotRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x0c\n\x04move\x18\x03 \x01(\x08\"f\n\x10SnapshotManifest\x12\x10\n\x08snapshot\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12%\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x16.shoal.v1.SnapshotFile\"@\n\x0cSnapshotFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"X\n\x13ReadSnapshotRequest\x12\x10\n\x08snapshot\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x11\n\tmax_bytes\x18\x04 \x01(\r\"$\n\x14ReadSnapshotResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"&\n\x12\x45ndSnapshotRequest\x12\x10\n\x08snapshot\x18\x01 \x01(\t\"\x15\n\x13\x45ndSnapshotResponse2\xf2\x02\n\x0bReplication\x12;\n\x06\x41ppend\x12\x17.shoal.v1.AppendRequest\x1a\x18.shoal.v1.AppendResponse\x12>\n\x07LogEnds\x12\x18.shoal.v1.LogEndsRequest\x1a\x19.shoal.v1.LogEndsResponse\x12K\n\rBeginSnapshot\x12\x1e.shoal.v1.BeginSnapshotRequest\x1a\x1a.shoal.v1.SnapshotManifest\x12M\n\x0cReadSnapshot\x12\x1d.shoal.v1.ReadSnapshotRequest\x1a\x1e.shoal.v1.ReadSnapshotResponse\x12J\n\x0b\x45ndSnapshot\x12\x1c.shoal.v1.EndSnapshotRequest\x1a\x1d.shoal.v1.EndSnapshotResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/v1/replication.proto\x12\x08shoal.v1\x1a\x15shoal/v1/common.proto\x1a\x15shoal/v1/worker.proto\"\x90\x01\n\tLogRecord\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0f\n\x07time_ms\x18\x04 \x01(\x12\x12,\n\nrequest_id\x18\x05 \x01(\x0b\x32\x13.shoal.v1.RequestIdH\x00\x88\x01\x01\x12\x0c\n\x04\x62ody\x18\x06 \x01(\x0c\x42\r\n\x0b_request_id\"\xcc\x01\n\rAppendRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0f\n\x07primary\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\x12\x11\n\tprev_term\x18\x05 \x01(\x04\x12\x10\n\x08prev_seq\x18\x06 \x01(\x04\x12$\n\x07records\x18\x07 \x03(\x0b\x32\x13.shoal.v1.LogRecord\x12\x12\n\ncommit_seq\x18\x08 \x01(\x04\x12\x0e\n\x06\x62\x65hind\x18\t \x01(\x08\"{\n\x0e\x41ppendResponse\x12$\n\x07matched\x18\x01 \x01(\x0b\x32\x11.shoal.v1.MatchedH\x00\x12&\n\x08\x64iverged\x18\x02 \x01(\x0b\x32\x12.shoal.v1.DivergedH\x00\x12\x11\n\x07refused\x18\x03 \x01(\x04H\x00\x42\x08\n\x06\x61nswer\"B\n\x07Matched\x12\x0f\n\x07through\x18\x01 \x01(\x04\x12\x0f\n\x07no_room\x18\x02 \x01(\t\x12\x15\n\rno_room_limit\x18\x03 \x01(\t\"Q\n\x08\x44iverged\x12\x10\n\x08last_seq\x18\x01 \x01(\x04\x12\x12\n\ncommit_seq\x18\x02 \x01(\x04\x12\x1f\n\x04runs\x18\x03 \x03(\x0b\x32\x11.shoal.v1.TermRun\"*\n\x07TermRun\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x11\n\tfirst_seq\x18\x02 \x01(\x04\"4\n\x0eLogEndsRequest\x12\"\n\x06shards\x18\x01 \x03(\x0b\x32\x12.shoal.v1.ShardRef\"1\n\x0fLogEndsResponse\x12\x1e\n\x04\x65nds\x18\x01 \x03(\x0b\x32\x10.shoal.v1.LogEnd\"A\n\x06LogEnd\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0b\n\x03seq\x18\x04 \x01(\x04J\x04\x08\x01\x10\x02R\x05shard\"h\n\x14\x42\x65ginSnapshotRequest\x12!\n\x05shard\x18\x01 \x01(\x0b\x32\x12.shoal.v1.ShardRef\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x0c\n\x04move\x18\x03 \x01(\x08\x12\x0e\n\x06tuning\x18\x04 \x01(\x08\"|\n\x10SnapshotManifest\x12\x10\n\x08snapshot\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12%\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x16.shoal.v1.SnapshotFile\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"@\n\x0cSnapshotFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"X\n\x13ReadSnapshotRequest\x12\x10\n\x08snapshot\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x11\n\tmax_bytes\x18\x04 \x01(\r\"$\n\x14ReadSnapshotResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"&\n\x12\x45ndSnapshotRequest\x12\x10\n\x08snapshot\x18\x01 \x01(\t\"\x15\n\x13\x45ndSnapshotResponse2\xf2\x02\n\x0bReplication\x12;\n\x06\x41ppend\x12\x17.shoal.v1.AppendRequest\x1a\x18.shoal.v1.AppendResponse\x12>\n\x07LogEnds\x12\x18.shoal.v1.LogEndsRequest\x1a\x19.shoal.v1.LogEndsResponse\x12K\n\rBeginSnapshot\x12\x1e.shoal.v1.BeginSnapshotRequest\x1a\x1a.shoal.v1.SnapshotManifest\x12M\n\x0cReadSnapshot\x12\x1d.shoal.v1.ReadSnapshotRequest\x1a\x1e.shoal.v1.ReadSnapshotResponse\x12J\n\x0b\x45ndSnapshot\x12\x1c.shoal.v1.EndSnapshotRequest\x1a\x1d.shoal.v1.EndSnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,19 +52,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGEND']._serialized_start=865
   _globals['_LOGEND']._serialized_end=930
   _globals['_BEGINSNAPSHOTREQUEST']._serialized_start=932
-  _globals['_BEGINSNAPSHOTREQUEST']._serialized_end=1020
-  _globals['_SNAPSHOTMANIFEST']._serialized_start=1022
-  _globals['_SNAPSHOTMANIFEST']._serialized_end=1124
-  _globals['_SNAPSHOTFILE']._serialized_start=1126
-  _globals['_SNAPSHOTFILE']._serialized_end=1190
-  _globals['_READSNAPSHOTREQUEST']._serialized_start=1192
-  _globals['_READSNAPSHOTREQUEST']._serialized_end=1280
-  _globals['_READSNAPSHOTRESPONSE']._serialized_start=1282
-  _globals['_READSNAPSHOTRESPONSE']._serialized_end=1318
-  _globals['_ENDSNAPSHOTREQUEST']._serialized_start=1320
-  _globals['_ENDSNAPSHOTREQUEST']._serialized_end=1358
-  _globals['_ENDSNAPSHOTRESPONSE']._serialized_start=1360
-  _globals['_ENDSNAPSHOTRESPONSE']._serialized_end=1381
-  _globals['_REPLICATION']._serialized_start=1384
-  _globals['_REPLICATION']._serialized_end=1754
+  _globals['_BEGINSNAPSHOTREQUEST']._serialized_end=1036
+  _globals['_SNAPSHOTMANIFEST']._serialized_start=1038
+  _globals['_SNAPSHOTMANIFEST']._serialized_end=1162
+  _globals['_SNAPSHOTFILE']._serialized_start=1164
+  _globals['_SNAPSHOTFILE']._serialized_end=1228
+  _globals['_READSNAPSHOTREQUEST']._serialized_start=1230
+  _globals['_READSNAPSHOTREQUEST']._serialized_end=1318
+  _globals['_READSNAPSHOTRESPONSE']._serialized_start=1320
+  _globals['_READSNAPSHOTRESPONSE']._serialized_end=1356
+  _globals['_ENDSNAPSHOTREQUEST']._serialized_start=1358
+  _globals['_ENDSNAPSHOTREQUEST']._serialized_end=1396
+  _globals['_ENDSNAPSHOTRESPONSE']._serialized_start=1398
+  _globals['_ENDSNAPSHOTRESPONSE']._serialized_end=1419
+  _globals['_REPLICATION']._serialized_start=1422
+  _globals['_REPLICATION']._serialized_end=1792
 # @@protoc_insertion_point(module_scope)

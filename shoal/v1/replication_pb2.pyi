@@ -107,26 +107,30 @@ class LogEnd(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class BeginSnapshotRequest(_message.Message):
-    __slots__ = ("shard", "replica", "move")
+    __slots__ = ("shard", "replica", "move", "tuning")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     MOVE_FIELD_NUMBER: _ClassVar[int]
+    TUNING_FIELD_NUMBER: _ClassVar[int]
     shard: _worker_pb2.ShardRef
     replica: str
     move: bool
-    def __init__(self, shard: _Optional[_Union[_worker_pb2.ShardRef, _Mapping]] = ..., replica: _Optional[str] = ..., move: bool = ...) -> None: ...
+    tuning: bool
+    def __init__(self, shard: _Optional[_Union[_worker_pb2.ShardRef, _Mapping]] = ..., replica: _Optional[str] = ..., move: bool = ..., tuning: bool = ...) -> None: ...
 
 class SnapshotManifest(_message.Message):
-    __slots__ = ("snapshot", "term", "seq", "files")
+    __slots__ = ("snapshot", "term", "seq", "files", "memory_bytes")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     snapshot: str
     term: int
     seq: int
     files: _containers.RepeatedCompositeFieldContainer[SnapshotFile]
-    def __init__(self, snapshot: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SnapshotFile, _Mapping]]] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, snapshot: _Optional[str] = ..., term: _Optional[int] = ..., seq: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SnapshotFile, _Mapping]]] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class SnapshotFile(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256")

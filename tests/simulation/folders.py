@@ -72,6 +72,10 @@ class SimDownload:
         """See SnapshotDownload."""
         raise Internal(f"a replica cannot do without {name}")
 
+    def discard(self) -> None:
+        """See SnapshotDownload."""
+        self.received_bytes = 0
+
 
 class SimDownloads:
     """The Downloads of one life of a worker."""

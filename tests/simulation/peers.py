@@ -11,7 +11,7 @@ from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
 from shoal.shard_worker.logic.replication.leadership import SwapOutcome
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from tests.simulation.network import Handler, Network, NoAnswer, NobodyThere
 from tests.simulation.scheduler import Process, Resume
 from tests.simulation.virtual_loop import VirtualLoop
@@ -45,10 +45,12 @@ class SimPeers:
         """See PeerCalls."""
         return await self._swaps.swap(config, base, config.primary_reg)
 
-    async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
+    async def begin_snapshot(self, worker: WorkerId, asked: SnapshotAsked, timeout_s: float) -> SnapshotManifest:
         """See SnapshotCalls."""
         peer: Peer = self._workers[worker]
-        pinned: SnapshotManifest = await self._call(worker, lambda resume: peer.begin_snapshot(shard, replica, resume), timeout_s)
+        pinned: SnapshotManifest = await self._call(
+            worker, lambda resume: peer.begin_snapshot(asked.shard, asked.replica, resume), timeout_s
+        )
         return pinned
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:

@@ -1,7 +1,8 @@
 """Exports a snapshot: an immutable copy of a replica's applied state, pinned in a folder of its own.
 
-The store is copied at one moment. Its index files are hard-linked, so that they outlive their deletion. Owns the pinned
-folder, which a restart of the worker deletes. Gives out only the files that the manifest names.
+The store is copied at one moment. Its index files, and what was measured of searches, are hard-linked, so that they
+outlive their deletion. Owns the pinned folder, which a restart of the worker deletes. Gives out only the files that the
+manifest names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from shoal.shard_worker.storage.checksum import file_sha256
 from shoal.shard_worker.storage.durable import make_folder
 from shoal.shard_worker.storage.failure import read_failure, writes_retyped
 from shoal.shard_worker.storage.folders.replica_folder import ReplicaFolder
-from shoal.shard_worker.storage.folders.snapshot_manifest import SEGMENTS_FOLDER, STORE_FILE, SnapshotFile, SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import (
+    MOST_TUNING_BYTES,
+    SEGMENTS_FOLDER,
+    STORE_FILE,
+    TUNING_FOLDER,
+    SnapshotFile,
+    SnapshotManifest,
+    is_tuning,
+)
 from shoal.shard_worker.storage.store.points_store import PointsStore
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry
 
@@ -48,12 +57,14 @@ class PinnedSnapshot:
                 shutil.rmtree(self.path)
 
 
-def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[Seq], Term], into: Path) -> PinnedSnapshot:
+def pin_snapshot(
+    folder: ReplicaFolder, store: PointsStore, term_of: Callable[[Seq], Term], into: Path, *, tuning: bool = True
+) -> PinnedSnapshot:
     """Copy the applied state of an open replica into a new folder below `into`, while writing goes on.
 
     `into` is on the same file system. Call it from any thread; it must end before the store is closed. term_of: returns
-    the term of the record at an applied seq. A missing index file is left out: a replica that opens the copy builds it
-    again. Raises DataLoss for damage, StorageFailed; nothing is left behind then.
+    the term of the record at an applied seq; tuning: measurements of searches go with it. A missing index file is left
+    out: a replica that opens the copy builds it again. Raises DataLoss for damage, StorageFailed; nothing is left then.
     """
     snapshot = str(uuid.uuid4())
     path = into / f"{PINNED_PREFIX}{snapshot}"
@@ -62,7 +73,8 @@ def pin_snapshot(folder: ReplicaFolder, store: PointsStore, term_of: Callable[[S
             make_folder(path / SEGMENTS_FOLDER)
             applied_seq, segments = _copy(folder, store, path)
             fault_point("pin.copied")
-            files = (_store_file(path), *segments)
+            measured = _link_tuning(folder.path, path) if tuning else ()
+            files = (_hashed(path, STORE_FILE), *segments, *measured)
         manifest = SnapshotManifest(snapshot=snapshot, term=term_of(applied_seq), seq=applied_seq, files=files)
     except BaseException:
         # files that cannot be deleted now are deleted at the next start
@@ -119,9 +131,20 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _store_file(path: Path) -> SnapshotFile:
-    file = path / STORE_FILE
-    return SnapshotFile(name=STORE_FILE, size_bytes=file.stat().st_size, sha256=file_sha256(file))
+def _link_tuning(replica: Path, path: Path) -> tuple[SnapshotFile, ...]:
+    """Link the files of measurements, which are replaced as a whole and never changed. Return them, sorted by name."""
+    found = sorted(each.relative_to(replica).as_posix() for each in (replica / TUNING_FOLDER).rglob("*") if each.is_file())
+    linked = []
+    for name in filter(is_tuning, found):
+        make_folder((path / name).parent)
+        if _link(replica / name, path / name) and (path / name).stat().st_size <= MOST_TUNING_BYTES:
+            linked.append(_hashed(path, name))
+    return tuple(linked)
+
+
+def _hashed(path: Path, name: str) -> SnapshotFile:
+    file = path / name
+    return SnapshotFile(name=name, size_bytes=file.stat().st_size, sha256=file_sha256(file))
 
 
 def _segment_file(entry: SegmentEntry) -> SnapshotFile:

@@ -15,6 +15,7 @@ Threads: one at a time.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 from shoal.core.errors import DataLoss, Internal, PreconditionFailed
 from shoal.core.ids import ReplicaId, Seq, Term
 from shoal.runtime.fault_points import fault_point
+from shoal.runtime.logs import event
 from shoal.shard_worker.storage.checksum import file_sha256
 from shoal.shard_worker.storage.durable import fsync_path, make_folder, rename_durably
 from shoal.shard_worker.storage.failure import writes_retyped
@@ -35,11 +37,15 @@ from shoal.shard_worker.storage.folders.snapshot_manifest import (
     check_keeps_applied,
     check_keeps_promises,
     check_manifest,
+    is_tuning,
+    without_odd_tuning,
 )
 from shoal.shard_worker.storage.log.log import ReplicaLog, closed_log_end
 from shoal.shard_worker.storage.sealed_json import read_sealed, write_sealed
 from shoal.shard_worker.storage.store.copy import adopt_store
 from shoal.shard_worker.storage.store.inspection import StoreInspection
+
+log = logging.getLogger("shoal.worker.snapshots")
 
 _MANIFEST, _PARTS = "snapshot.json", "parts"
 
@@ -70,14 +76,16 @@ class SnapshotDownload:
     def open(cls, replica: ReplicaFolder, manifest: SnapshotManifest, *, source: ReplicaId) -> SnapshotDownload:
         """Begin a download, or go on after an interruption, even with a newer snapshot. The replica may be open.
 
-        source: id of the replica that exported the snapshot. Raises PreconditionFailed for an invalid manifest,
-        StorageFailed.
+        source: id of the replica that exported the snapshot. Files of measurements that are of no use are left out.
+        Raises PreconditionFailed for an invalid manifest, StorageFailed.
         """
+        manifest = without_odd_tuning(manifest)
         check_manifest(manifest)
         folder = coming_path(replica.path)
         with writes_retyped(f"snapshot {folder}"):
-            make_folder(folder / _PARTS / SEGMENTS_FOLDER)
-            make_folder(folder / SEGMENTS_FOLDER)
+            for below in (SEGMENTS_FOLDER, *{Path(file.name).parent.as_posix() for file in manifest.files}):
+                make_folder(folder / _PARTS / below)
+                make_folder(folder / below)
             _keep_only(folder, {file.name for file in manifest.files}, _parts_of(folder, manifest))
             whole = {file.name for file in manifest.files if _is_whole(folder / file.name, file)}
             _keep_only(folder, whole, {file.name for file in manifest.files})
@@ -124,7 +132,8 @@ class SnapshotDownload:
                 self._complete(self._file(name))
 
     def leave_out(self, name: str) -> None:
-        """Leave out an index file that its source cannot give; it is built again when the replica is opened.
+        """Leave out a file that its source cannot give. An index is built again when the replica is opened, and
+        searches are measured again.
 
         Raises Internal for the store.
         """
@@ -173,6 +182,9 @@ class SnapshotDownload:
                 if file.name in self._whole and not _is_whole(self._folder / file.name, file):
                     self._whole.remove(file.name)
                     (self._folder / file.name).unlink(missing_ok=True)
+                    if is_tuning(file.name):
+                        log.warning(event("snapshot_file_left_out", file=self._folder / file.name))
+                        continue
                     raise DataLoss(f"{self._folder / file.name} is damaged: its sha256 is not {file.sha256}")
 
     def _check_replica(self) -> Term:

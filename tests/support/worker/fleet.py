@@ -32,7 +32,7 @@ from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.pools import Pools
 from shoal.shard_worker.snapshots.fetch import FolderDownloads, SnapshotFetch
 from shoal.shard_worker.snapshots.source import SnapshotSource
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.store.codecs import decode_shard, encode_collection, encode_shard
 from shoal.store.interface import Committed, Put, Transaction
@@ -60,8 +60,8 @@ class FleetPeers:
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         return await self._me.swaps.swap(config, base, config.primary_reg)
 
-    async def begin_snapshot(self, worker: WorkerId, shard: ShardId, replica: ReplicaId, timeout_s: float) -> SnapshotManifest:
-        return await self._to(worker).source.begin(shard, replica)
+    async def begin_snapshot(self, worker: WorkerId, asked: SnapshotAsked, timeout_s: float) -> SnapshotManifest:
+        return await self._to(worker).source.begin(asked)
 
     async def read_snapshot(self, worker: WorkerId, snapshot: str, name: str, offset: int, max_bytes: int, timeout_s: float) -> bytes:
         return await self._to(worker).source.read(snapshot, name, offset, max_bytes)
@@ -90,7 +90,7 @@ class Member:
         self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
         self.swaps = ConfigSwaps(store=self.store, keys=KEYS, me=self.id)
         self.stores = OpenStores(most=8, idle_s=0.5)
-        self.source = SnapshotSource(host=self.host, folder=self.folder.path, bytes_per_s=1 << 40)
+        self.source = SnapshotSource(host=self.host, folder=self.folder.path, bytes_per_s=1 << 40, move_bytes_per_s=lambda: 1 << 40)
         peers = FleetPeers(fleet, self)
         self.folders = WorkerReplicaFolders(
             folder=self.folder,
@@ -108,7 +108,12 @@ class Member:
             me=self.id,
             membership=self.membership,
             folders=self.folders,
-            snapshots=SnapshotFetch(peers=peers, downloads=FolderDownloads(self.folder)),
+            snapshots=SnapshotFetch(
+                peers=peers,
+                downloads=FolderDownloads(self.folder),
+                refusal=self.host.memory.refusal_of_filling,
+                fetches=self.host.fetches,
+            ),
             new_id=lambda: str(uuid.uuid4()),
         )
         self.observer = MapObserver(store=self.store, keys=KEYS, clock=boot_s, changed=lambda: self.assignments.see_map(self.observer.map))

@@ -15,13 +15,13 @@ import pytest
 
 from shoal.core.errors import PreconditionFailed, Unavailable
 from shoal.core.filter import In
-from shoal.core.ids import ReplicaId, Seq, ShardId
+from shoal.core.ids import ReplicaId, Seq
 from shoal.core.shard_calls import QueryGroup
 from shoal.core.text_calls import TextFound, TextSearchCall
 from shoal.core.text_fields import text_fields_from_input
 from shoal.core.text_query import Match, TextAsk
 from shoal.shard_worker.replica.engine import EngineSettings
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from tests.support.worker.fleet import SHARD, SPEC, Fleet, Member, fleet, until
 from tests.support.worker.replica_texts import PointsWithTexts
 
@@ -102,9 +102,9 @@ def snapshots_of(member: Member) -> list[ReplicaId]:
     taken: list[ReplicaId] = []
     begin = member.source.begin
 
-    async def noted(shard: ShardId, replica: ReplicaId) -> SnapshotManifest:
-        taken.append(replica)
-        return await begin(shard, replica)
+    async def noted(asked: SnapshotAsked) -> SnapshotManifest:
+        taken.append(asked.replica)
+        return await begin(asked)
 
     member.source.begin = noted  # type: ignore[method-assign]
     return taken

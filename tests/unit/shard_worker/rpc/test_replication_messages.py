@@ -13,7 +13,7 @@ from shoal.core.ids import CollectionId, ReplicaId, RequestId, Seq, ShardId, Ter
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, LogSummary, NoRoom, Refused
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.rpc import replication_messages as messages
-from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotFile, SnapshotManifest
+from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotFile, SnapshotManifest
 from shoal.v1 import replication_pb2
 
 texts = st.text(max_size=5)
@@ -64,6 +64,7 @@ manifests = st.builds(
     term=terms,
     seq=seqs,
     files=st.lists(st.builds(SnapshotFile, name=texts, size_bytes=uint64, sha256=texts), max_size=3).map(tuple),
+    memory_bytes=uint64,
 )
 
 
@@ -84,11 +85,16 @@ def test_the_answer_to_an_append_comes_back(answer: AppendAnswer) -> None:
 
 
 @settings(deadline=None)
-@given(manifests, shards, replicas)
-def test_what_is_pinned_comes_back(manifest: SnapshotManifest, shard: ShardId, replica: ReplicaId) -> None:
+@given(manifests, st.builds(SnapshotAsked, shard=shards, replica=replicas, move=st.booleans(), tuning=st.booleans()))
+def test_what_is_pinned_comes_back(manifest: SnapshotManifest, asked: SnapshotAsked) -> None:
     assert messages.manifest_from_message(over_the_wire(messages.manifest_to_message(manifest))) == manifest
-    asked = over_the_wire(messages.begin_snapshot_to_message(shard, replica))
-    assert messages.begin_snapshot_from_message(asked) == (shard, replica)
+    assert messages.begin_snapshot_from_message(over_the_wire(messages.begin_snapshot_to_message(asked))) == asked
+
+
+def test_an_older_worker_wants_no_measurements_and_tells_no_memory() -> None:
+    asked = messages.begin_snapshot_from_message(replication_pb2.BeginSnapshotRequest(replica="r"))
+    assert (asked.move, asked.tuning) == (False, False)
+    assert messages.manifest_from_message(replication_pb2.SnapshotManifest(snapshot="s")).memory_bytes == 0
 
 
 def test_questions_about_a_snapshot_say_what_they_are_about() -> None:

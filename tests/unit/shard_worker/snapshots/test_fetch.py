@@ -3,19 +3,21 @@ end.
 """
 
 import asyncio
+import dataclasses
 import math
 from pathlib import Path
 
 import pytest
 
 from shoal.core.errors import DeadlineExceeded, NotFound, ResourceExhausted, Unavailable
-from shoal.core.ids import Revision, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
+from shoal.core.ids import ReplicaId, Revision, WorkerId
+from shoal.core.shard_calls import SnapshotProgress
+from shoal.core.shard_config import Move, ShardConfig, ShardEntry, ShardState
 from shoal.shard_worker.snapshots import fetch as snapshot_fetch
 from shoal.shard_worker.snapshots.fetch import FolderDownloads, SnapshotFetch
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, read_piece
 from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
-from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
+from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotAsked
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.space import DiskSpace
 from tests.support.worker.snapshot_world import HERE, SEQ, SHARD, SOURCE, TERM, CopiedReplica, contents, is_a_copy, source_in
@@ -64,16 +66,19 @@ class Owner:
         self.source = source
         self.pins: dict[str, PinnedSnapshot] = {}
         self.begun = 0
+        self.wishes: list[SnapshotAsked] = []
+        self.memory_bytes = 0
         self.more: float = math.inf
         self.failure: Exception = Unavailable("silent")
         self.asked: list[tuple[str, int]] = []
 
-    async def begin_snapshot(self, worker, shard, replica, timeout_s):
-        assert (worker, shard, replica) == (OVER_THERE, SHARD, SOURCE.replica_id)
+    async def begin_snapshot(self, worker, asked, timeout_s):
+        assert (worker, asked.shard, asked.replica) == (OVER_THERE, SHARD, SOURCE.replica_id)
         pinned = self.source.pin()
         self.begun += 1
+        self.wishes.append(asked)
         self.pins[pinned.manifest.snapshot] = pinned
-        return pinned.manifest
+        return dataclasses.replace(pinned.manifest, memory_bytes=self.memory_bytes)
 
     async def read_snapshot(self, worker, snapshot, name, offset, max_bytes, timeout_s):
         if snapshot not in self.pins:
@@ -202,7 +207,7 @@ def test_a_snapshot_for_which_there_is_no_room_is_not_fetched_and_what_is_here_a
     async def run():
         worker, owner = a_worker(tmp_path / "here"), Owner(source)
         fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker))
-        size = (await owner.begin_snapshot(OVER_THERE, SHARD, SOURCE.replica_id, 1.0)).size_bytes
+        size = (await owner.begin_snapshot(OVER_THERE, SnapshotAsked(shard=SHARD, replica=SOURCE.replica_id), 1.0)).size_bytes
         owner.forget_all()
         room = DiskSpace(used_bytes=899 * size + size // 2, free_bytes=101 * size - size // 2)
         with monkeypatch.context() as patched:
@@ -217,6 +222,70 @@ def test_a_snapshot_for_which_there_is_no_room_is_not_fetched_and_what_is_here_a
         with monkeypatch.context() as patched:
             patched.setattr(snapshot_fetch, "disk_space", lambda path: room)
             is_a_copy((await fetched(fetch)).finish(), source)
+        worker.close()
+
+    asyncio.run(run())
+
+
+def test_a_replica_for_which_there_is_no_memory_is_not_fetched_and_no_folder_is_left(tmp_path, source):
+    asked: list[int] = []
+
+    def refusal(shard, need_bytes):
+        asked.append(need_bytes)
+        return "no memory for another replica" if need_bytes > 100 else None
+
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker), refusal=refusal)
+        owner.memory_bytes = 101
+        with pytest.raises(ResourceExhausted, match=r"no room for a snapshot .*: no memory for another replica") as caught:
+            await fetched(fetch)
+        assert (caught.value.details.limit, owner.asked, owner.pins) == ("memory", [], {})
+        assert not list((tmp_path / "here").glob("*/*/.get-*"))
+        owner.memory_bytes = 100
+        is_a_copy((await fetched(fetch)).finish(), source)
+        assert asked == [101, 100]
+        worker.close()
+
+    asyncio.run(run())
+
+
+def test_memory_is_promised_to_one_fetch_only(tmp_path, source):
+    asked: list[int] = []
+
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        owner.memory_bytes = 70
+        fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker), refusal=lambda shard, need: asked.append(need))
+        fetch._coming[ReplicaId("another")] = 50
+        await fetched(fetch)
+        assert asked == [120]
+        assert fetch._coming == {"another": 50}
+        worker.close()
+
+    asyncio.run(run())
+
+
+def test_the_target_of_a_move_says_so_and_its_progress_is_told_while_it_lasts(tmp_path, source):
+    seen: list[SnapshotProgress] = []
+    fetches: dict = {}
+
+    def note() -> bool:
+        seen.append(fetches[HERE.replica_id]())
+        return True
+
+    async def run():
+        worker, owner = a_worker(tmp_path / "here"), Owner(source)
+        fetch = SnapshotFetch(peers=owner, downloads=FolderDownloads(worker), fetches=fetches)
+        moves = dataclasses.replace(ENTRY.config, move=Move(source=SOURCE.replica_id, target=HERE.replica_id))
+        size = (await fetch.fetch(dataclasses.replace(ENTRY, config=moves), HERE.replica_id, SOURCE.replica_id, note)).manifest.size_bytes
+        assert [each.move for each in owner.wishes] == [True]
+        assert {each.total_bytes for each in seen} == {size}
+        assert [each.done_bytes for each in seen] == sorted(each.done_bytes for each in seen)
+        assert seen[0].done_bytes == 0 < seen[1].done_bytes
+        assert fetches == {}
+        await fetched(fetch)
+        assert [each.move for each in owner.wishes] == [True, False]
         worker.close()
 
     asyncio.run(run())

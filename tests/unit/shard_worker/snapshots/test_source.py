@@ -4,6 +4,7 @@ they never fill its disk.
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,13 +15,16 @@ import pytest
 from shoal.core.errors import NotFound, ResourceExhausted
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.snapshots import source as snapshot_source
+from shoal.shard_worker.snapshots.pace import Pace
 from shoal.shard_worker.snapshots.source import FORGOTTEN_AFTER_S, MOST_PINS, SnapshotSource
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders import snapshot_export
-from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE
+from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, SnapshotAsked
 from shoal.shard_worker.storage.space import DiskSpace
 from tests.support.worker.fleet import until
 from tests.support.worker.replica_bench import DIM, REPLICA, SHARD, opened
+
+ASKED = SnapshotAsked(shard=SHARD, replica=REPLICA)
 
 
 class Clock:
@@ -43,7 +47,8 @@ async def source_of(folder: Path) -> AsyncIterator[SnapshotSource]:
     """Open the snapshot source of a worker that has one replica with some points."""
     async with opened(folder, term=1) as bench:
         await bench.upsert(range(50), np.ones((50, DIM)))
-        source = SnapshotSource(host=Host(open={SHARD: bench.replica}), folder=folder, bytes_per_s=1 << 40)
+        host = Host(open={SHARD: bench.replica}, memory=bench.memory)
+        source = SnapshotSource(host=host, folder=folder, bytes_per_s=1 << 40, move_bytes_per_s=lambda: 1 << 40)
         try:
             yield source
         finally:
@@ -68,9 +73,9 @@ def held_up(gate: threading.Event, began: threading.Event, real):
 def test_a_pin_whose_fetcher_is_silent_is_let_go_of_when_another_one_begins(tmp_path, clock):
     async def run():
         async with source_of(tmp_path) as source:
-            silent = await source.begin(SHARD, REPLICA)
+            silent = await source.begin(ASKED)
             clock.now_s += FORGOTTEN_AFTER_S + 1
-            other = await source.begin(SHARD, REPLICA)
+            other = await source.begin(ASKED)
             assert pins(tmp_path) == {other.snapshot}
             with pytest.raises(NotFound, match="is not pinned here"):
                 await source.read(silent.snapshot, STORE_FILE, 0, 10)
@@ -82,7 +87,7 @@ def test_a_pin_whose_fetcher_is_silent_is_let_go_of_when_another_one_begins(tmp_
 def test_a_pin_whose_fetcher_is_silent_is_let_go_of_in_time(tmp_path, clock):
     async def run():
         async with source_of(tmp_path) as source:
-            silent = await source.begin(SHARD, REPLICA)
+            silent = await source.begin(ASKED)
             await source.forget_silent()
             assert pins(tmp_path) == {silent.snapshot}
             clock.now_s += FORGOTTEN_AFTER_S + 1
@@ -95,10 +100,10 @@ def test_a_pin_whose_fetcher_is_silent_is_let_go_of_in_time(tmp_path, clock):
 def test_a_pin_that_is_read_now_and_then_is_kept(tmp_path, clock):
     async def run():
         async with source_of(tmp_path) as source:
-            slow = await source.begin(SHARD, REPLICA)
+            slow = await source.begin(ASKED)
             for _ in range(3):
                 clock.now_s += FORGOTTEN_AFTER_S - 1
-                await source.end((await source.begin(SHARD, REPLICA)).snapshot)
+                await source.end((await source.begin(ASKED)).snapshot)
                 assert len(await source.read(slow.snapshot, STORE_FILE, 0, 10)) == 10
 
     asyncio.run(run())
@@ -110,12 +115,12 @@ def test_a_pin_is_kept_while_a_piece_of_it_is_being_read_however_long_that_takes
 
     async def run():
         async with source_of(tmp_path) as source:
-            slow = await source.begin(SHARD, REPLICA)
+            slow = await source.begin(ASKED)
             reading = asyncio.create_task(source.read(slow.snapshot, STORE_FILE, 0, 10))
             try:
                 await until(began.is_set)
                 clock.now_s += FORGOTTEN_AFTER_S + 1
-                other = await source.begin(SHARD, REPLICA)
+                other = await source.begin(ASKED)
                 assert pins(tmp_path) == {slow.snapshot, other.snapshot}
             finally:
                 gate.set()
@@ -127,12 +132,12 @@ def test_a_pin_is_kept_while_a_piece_of_it_is_being_read_however_long_that_takes
 def test_no_more_snapshots_are_pinned_at_once_than_the_bound_says_and_those_that_begin_count(tmp_path):
     async def run():
         async with source_of(tmp_path) as source:
-            outcomes = await asyncio.gather(*(source.begin(SHARD, REPLICA) for _ in range(MOST_PINS + 1)), return_exceptions=True)
+            outcomes = await asyncio.gather(*(source.begin(ASKED) for _ in range(MOST_PINS + 1)), return_exceptions=True)
             refused = [each for each in outcomes if isinstance(each, BaseException)]
             assert [type(each) for each in refused] == [ResourceExhausted]
             assert len(pins(tmp_path)) == MOST_PINS
             await source.end(pins(tmp_path).pop())
-            await source.begin(SHARD, REPLICA)
+            await source.begin(ASKED)
 
     asyncio.run(run())
 
@@ -149,11 +154,11 @@ def test_a_copy_that_would_bring_the_disk_to_where_upserts_are_refused_is_not_ma
             below = DiskSpace(used_bytes=898 * size, free_bytes=102 * size)
             monkeypatch.setattr(snapshot_source, "disk_space", lambda path: beyond)
             with pytest.raises(ResourceExhausted, match="no room to pin a snapshot") as caught:
-                await source.begin(SHARD, REPLICA)
+                await source.begin(ASKED)
             assert (caught.value.details.limit, caught.value.details.shard) == ("disk", str(SHARD))
             assert pins(tmp_path) == set()
             monkeypatch.setattr(snapshot_source, "disk_space", lambda path: below)
-            found = await source.begin(SHARD, REPLICA)
+            found = await source.begin(ASKED)
             assert pins(tmp_path) == {found.snapshot}
 
     asyncio.run(run())
@@ -170,10 +175,10 @@ def test_exports_that_fail_leave_no_files_and_take_no_place_of_a_pin(tmp_path, m
                 patched.setattr(snapshot_export, "file_sha256", refuse)
                 for _ in range(MOST_PINS + 1):
                     with pytest.raises(StorageFailed, match="disk full"):
-                        await source.begin(SHARD, REPLICA)
+                        await source.begin(ASKED)
                     assert pins(tmp_path) == set()
             for _ in range(MOST_PINS):
-                await source.begin(SHARD, REPLICA)
+                await source.begin(ASKED)
 
     asyncio.run(run())
 
@@ -184,7 +189,7 @@ def test_what_is_pinned_for_a_caller_who_has_left_is_let_go_of(tmp_path, monkeyp
 
     async def run():
         async with source_of(tmp_path) as source:
-            beginning = asyncio.create_task(source.begin(SHARD, REPLICA))
+            beginning = asyncio.create_task(source.begin(ASKED))
             try:
                 await until(began.is_set)
                 assert len(pins(tmp_path)) == 1
@@ -194,5 +199,48 @@ def test_what_is_pinned_for_a_caller_who_has_left_is_let_go_of(tmp_path, monkeyp
             finally:
                 gate.set()
             await until(lambda: pins(tmp_path) == set())
+
+    asyncio.run(run())
+
+
+def test_a_manifest_tells_the_memory_that_the_replica_takes(tmp_path):
+    async def run():
+        async with source_of(tmp_path) as source:
+            assert (await source.begin(ASKED)).memory_bytes == source._host.memory.bytes_of(SHARD) > 0
+
+    asyncio.run(run())
+
+
+def test_queries_that_were_heard_lately_go_with_a_snapshot_for_those_who_know_of_them(tmp_path):
+    async def run():
+        async with source_of(tmp_path) as source:
+            replica = source._host.open[SHARD]
+            replica.vectors.of("").tuner.offer(np.ones((3, DIM), dtype=np.float32))
+            names = {file.name for file in (await source.begin(ASKED)).files}
+            assert {"tuning/queries", "tuning/kinds", "tuning/recall"} <= names
+            older = await source.begin(dataclasses.replace(ASKED, tuning=False))
+            assert {file.name for file in older.files} == {name for name in names if not name.startswith("tuning/")}
+
+    asyncio.run(run())
+
+
+def test_moves_have_places_and_a_rate_of_their_own(tmp_path, monkeypatch):
+    rates: dict[int, list[int]] = {1: [], 2: []}
+
+    async def note(self, size_bytes):
+        rates[int(self._bytes_per_s())].append(size_bytes)
+
+    async def run():
+        async with source_of(tmp_path) as before:
+            monkeypatch.setattr(Pace, "wait", note)
+            source = SnapshotSource(host=before._host, folder=tmp_path, bytes_per_s=1, move_bytes_per_s=lambda: 2)
+            moves = [await source.begin(dataclasses.replace(ASKED, move=True)) for _ in range(MOST_PINS)]
+            with pytest.raises(ResourceExhausted, match="snapshots for moves"):
+                await source.begin(dataclasses.replace(ASKED, move=True))
+            repair = await source.begin(ASKED)
+            await source.read(moves[0].snapshot, STORE_FILE, 0, 10)
+            await source.read(repair.snapshot, STORE_FILE, 0, 20)
+            assert rates == {1: [20], 2: [10]}
+            await source.close()
 
     asyncio.run(run())

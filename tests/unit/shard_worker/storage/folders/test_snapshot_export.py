@@ -12,8 +12,10 @@ import pytest
 
 from shoal.core.errors import DataLoss, Internal, InvalidArgument, NotFound
 from shoal.core.ids import ReplicaId
+from shoal.shard_worker.storage.durable import write_durably
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders.snapshot_export import MOST_PIECE_BYTES, pin_snapshot, read_piece
+from shoal.shard_worker.storage.folders.snapshot_manifest import MOST_TUNING_BYTES
 from shoal.shard_worker.storage.folders.worker_folder import WorkerFolder
 from shoal.shard_worker.storage.store.copy import adopt_store
 from tests.support.worker.snapshot_world import SEQ, SOURCE, TERM
@@ -40,6 +42,20 @@ def test_the_manifest_tells_what_the_files_are(source):
     assert sorted(path.relative_to(pinned.path).as_posix() for path in files_under(pinned.path)) == sorted(
         file.name for file in manifest.files
     )
+
+
+def test_measurements_go_with_it_if_they_are_wanted_and_stay_as_they_were(source, tmp_path):
+    for name in ("tuning/queries", "tuning/image/recall", "tuning/later", "tuning/recall"):
+        (source.folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (source.folder.path / name).write_bytes(name.encode())
+    with (source.folder.path / "tuning" / "recall").open("wb") as stream:
+        stream.truncate(MOST_TUNING_BYTES + 1)
+    pinned = source.pin()
+    write_durably(source.folder.path / "tuning" / "queries", b"other")
+    assert [file.name for file in pinned.manifest.files[3:]] == ["tuning/image/recall", "tuning/queries"]
+    assert all_of(pinned, "tuning/queries") == b"tuning/queries"
+    without = pin_snapshot(source.folder, source.store, lambda seq: TERM, tmp_path, tuning=False)
+    assert without.manifest.files == pinned.manifest.files[:3]
 
 
 def test_it_stays_as_it_was_when_points_and_index_files_change_and_go(source, tmp_path):
