@@ -141,6 +141,12 @@ class RebalanceProgress:
     entry: RebalanceEntry
     items: tuple[ItemProgress, ...]
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens: the plan has ended, and no item of it is under way."""
+        closed = self.entry.ended_ms > 0 or self.entry.state in (PlanState.DONE, PlanState.CANCELLED)
+        return closed and not any(each.state.under_way for each in self.items)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanSummary:
