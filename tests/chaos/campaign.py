@@ -16,9 +16,10 @@ import shoal
 from tests.chaos.grounds import HEALED_WITHIN_S, Ground
 from tests.chaos.judge import Kind
 from tests.chaos.mixed_load import Herd, MixedLoad
+from tests.chaos.operators import Operations
 from tests.chaos.outages import percentile
 from tests.chaos.replicas import differences
-from tests.chaos.schedule import Planned, rounds
+from tests.chaos.schedule import OPERATIONS, Planned, rounds
 from tests.support.cluster.role_cluster import wait_until
 
 LEAVERS = 2
@@ -38,8 +39,10 @@ class Figures:
 
     failed: client calls that did not succeed in their time, by error; counts: faults of the cluster by kind; findings:
     the first of them; outages: for each failover after a fault of one worker, the seconds in which its shard took no
-    writes; tangled: the same, if there were other faults at that time, as of etcd or a router; left: calls whose
-    callers left, by the way of leaving; longest_call_s: of all other calls.
+    writes; tangled: the same, if there were other faults at that time, as of etcd or a router; hand_overs: terms that
+    began in rounds in which nothing was harmed and only operators did something, waits: for each of them, the seconds
+    in which its shard took no writes; operations: what became of calls of operators, moves and hand-overs of plans;
+    left: calls whose callers left, by the way of leaving; longest_call_s: of all other calls.
     """
 
     seed: int
@@ -55,6 +58,9 @@ class Figures:
     failovers: int = 0
     outages: list[float] = field(default_factory=list)
     tangled: list[float] = field(default_factory=list)
+    hand_overs: int = 0
+    waits: list[float] = field(default_factory=list)
+    operations: Operations = field(default_factory=Operations)
     left: Counter[str] = field(default_factory=Counter)
     longest_call_s: float = 0.0
     evidence: str = ""
@@ -81,6 +87,10 @@ class Figures:
             "lease_ttl_s": self.ttl_s,
             "no_writes_s": _percentiles(self.outages),
             "no_writes_beside_other_faults_s": _percentiles(self.tangled),
+            "hand_overs": self.hand_overs,
+            "no_writes_in_hand_overs_s": _percentiles(self.waits),
+            "operators_calls": dict(sorted(self.operations.outcomes.items())),
+            "items_of_plans": dict(sorted(self.operations.items.items())),
             "findings": self.findings,
             "evidence": self.evidence,
         }
@@ -117,6 +127,7 @@ def campaign(ground: Ground, figures: Figures, *, prefix: str, seconds: float, e
             figures.findings.append(f"{prefix}: {error}")
         finally:
             _complete(figures, load, time.monotonic() - began)
+            figures.operations += ground.operators.operations
             if not figures.good:
                 figures.evidence = str(evidence)
                 ground.keep_logs(evidence)
@@ -129,15 +140,20 @@ def _round(ground: Ground, client: shoal.Client, load: MixedLoad, figures: Figur
         time.sleep(max(0.0, began + at_s - time.monotonic()))
         if begins:
             figures.faults[each.fault.value] += 1
-            ground.begin(each)
+            ground.begin(each, client)
         else:
             ground.end(each, client)
     _await_calm(ground, client, load)
     led_anew = {shard: term - terms[shard] for shard, term in _terms(client).items() if term > terms.get(shard, term)}
     figures.rounds += 1
-    figures.failovers += sum(led_anew.values())
-    measured = figures.outages if ground.is_plain_failover(planned) else figures.tangled
-    measured += [load.probes[shard].gap_since(began) for shard in led_anew]
+    gaps = [load.probes[shard].gap_since(began) for shard in led_anew]
+    if all(each.fault in OPERATIONS for each in planned):
+        figures.hand_overs += sum(led_anew.values())
+        figures.waits += gaps
+    else:
+        figures.failovers += sum(led_anew.values())
+        measured = figures.outages if ground.is_plain_failover(planned) else figures.tangled
+        measured += gaps
     load.pause()
     load.judge_all()
     for herd in load.herds:

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import shoal
 from tests.chaos.kill_matrix import Victim
-from tests.chaos.schedule import MENDABLE, WIPES, Fault, Planned
+from tests.chaos.operators import Operators
+from tests.chaos.schedule import MENDABLE, OPERATIONS, WIPES, Fault, Planned
 from tests.support.cluster.role_cluster import RoleCluster
 from tests.support.network.private_network import why_no_network
 
 WORKERS = 4
-ZONES = ("a", "a", "b", "c")
+ZONES = ("a", "a", "b", "c", "b")
+"""Of the workers, and of a newcomer."""
+
 _SAFE_WITHIN_S = 20.0
 
 HEALED_WITHIN_S = 90.0
@@ -24,29 +27,53 @@ HEALED_WITHIN_S = 90.0
 
 
 class Ground(ABC):
-    """A running cluster. faults: those that it can begin; counts: number of processes of each role."""
+    """A running cluster. faults: those that it can begin; counts: number of processes of each role; operators: who use
+    it.
+    """
 
     faults: Sequence[Fault]
     counts: Mapping[str, int]
     addresses: Sequence[str]
+    operators: Operators
 
-    @abstractmethod
-    def begin(self, planned: Planned) -> None:
+    def begin(self, planned: Planned, client: shoal.Client) -> None:
         """Begin the fault."""
+        if planned.fault in OPERATIONS:
+            self.operators.begin(planned, client)
+        else:
+            self._harm(planned)
 
-    @abstractmethod
     def end(self, planned: Planned, client: shoal.Client) -> None:
-        """End the fault, as far as a supervisor or a repaired network would."""
+        """End the fault, as far as a supervisor, a repaired network or an operator would."""
+        if planned.fault in OPERATIONS:
+            self.operators.end(planned, client)
+        else:
+            self._heal(planned, client)
 
     def is_plain_failover(self, planned: Sequence[Planned]) -> bool:
         """Return whether a round harmed one worker and nothing else.
 
         Then the time without writes of its shards is the time of a failover.
         """
-        return len(planned) == 1 and planned[0].role == "worker"
+        return len(planned) == 1 and planned[0].role == "worker" and planned[0].fault not in OPERATIONS
+
+    def is_whole(self, client: shoal.Client) -> bool:
+        """Return whether every process runs, every shard has all its replicas in sync, and nothing moves or is drained.
+
+        Ends what operators have begun.
+        """
+        return self.operators.tidy(client) and self._runs_whole(client)
 
     @abstractmethod
-    def is_whole(self, client: shoal.Client) -> bool:
+    def _harm(self, planned: Planned) -> None:
+        """Begin a fault of the machine."""
+
+    @abstractmethod
+    def _heal(self, planned: Planned, client: shoal.Client) -> None:
+        """End a fault of the machine."""
+
+    @abstractmethod
+    def _runs_whole(self, client: shoal.Client) -> bool:
         """Return whether every process runs and every shard has all its replicas in sync."""
 
     @abstractmethod
@@ -59,7 +86,7 @@ class Ground(ABC):
 
 
 def plain_cluster(folder: Path, ttl_s: int) -> RoleCluster:
-    """Return a cluster with two routers and coordinators, and four workers in three zones.
+    """Return a cluster with two routers and coordinators, and four workers in three zones, which another one can join.
 
     A worker that is gone for four leases is replaced.
     """
@@ -69,6 +96,7 @@ def plain_cluster(folder: Path, ttl_s: int) -> RoleCluster:
         coordinators=2,
         routers=2,
         zones=ZONES,
+        spares=1,
         lease_ttl_s=ttl_s,
         private=why_no_network() is None,
         worker_lines=why_no_network() is not None,
@@ -83,10 +111,17 @@ class PlainGround(Ground):
         self.cluster, self.addresses = cluster, cluster.addresses
         off = () if cluster.network is not None else (Fault.WORKER_ISOLATED, Fault.CUT_FROM_WORKER)
         self.faults = [fault for fault in Fault if fault not in off]
-        self.counts = {"worker": len(cluster.workers), "coordinator": len(cluster.coordinators), "router": len(cluster.routers), "etcd": 1}
+        self.counts = {
+            "worker": len(cluster.workers),
+            "coordinator": len(cluster.coordinators),
+            "router": len(cluster.routers),
+            "etcd": 1,
+            "plan": 1,
+            "newcomer": 1,
+        }
+        self.operators = Operators(cluster.worker_id, cluster)
 
-    def begin(self, planned: Planned) -> None:
-        """See Ground."""
+    def _harm(self, planned: Planned) -> None:
         match planned.fault:
             case Fault.WORKER_ISOLATED:
                 self.cluster.isolate(planned.target)
@@ -99,8 +134,7 @@ class PlainGround(Ground):
             case _:
                 self._victim(planned).kill()
 
-    def end(self, planned: Planned, client: shoal.Client) -> None:
-        """See Ground."""
+    def _heal(self, planned: Planned, client: shoal.Client) -> None:
         if planned.fault in MENDABLE:
             self.cluster.mend(planned.target)
         elif "frozen" in planned.fault:
@@ -110,8 +144,7 @@ class PlainGround(Ground):
                 self._wipe(planned)
             self._victim(planned).start()
 
-    def is_whole(self, client: shoal.Client) -> bool:
-        """See Ground."""
+    def _runs_whole(self, client: shoal.Client) -> bool:
         return self.cluster.is_whole(client) and self.cluster.leader(client) is not None
 
     def reachable(self, address: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import shoal
 from shoal.deploy.local.foreground import ForegroundCluster
 from shoal.deploy.ray.session import processes_of
 from tests.chaos.grounds import HEALED_WITHIN_S, WORKERS, Ground, copy_logs
+from tests.chaos.operators import Operators
 from tests.chaos.schedule import Fault, Planned
 from tests.support.cluster.role_cluster import shards_are_whole, wait_until
 
@@ -31,14 +33,19 @@ class RayGround(Ground):
         Fault.COORDINATOR_FROZEN,
         Fault.ETCD_KILLED,
         Fault.ETCD_FROZEN,
+        Fault.PLAN_APPLIED,
+        Fault.PLAN_CANCELLED,
+        Fault.WORKER_DRAINED,
+        Fault.WORKER_YIELDS,
     )
 
     def __init__(self, cluster: ForegroundCluster) -> None:
         self._cluster, self.addresses = cluster, [cluster.address]
-        self.counts = {"worker": WORKERS, "coordinator": 1, "etcd": 1}
+        self.counts = {"worker": WORKERS, "coordinator": 1, "etcd": 1, "plan": 1}
+        self.operators = Operators(self._worker_id)
         self._frozen: dict[Planned, int] = {}
 
-    def begin(self, planned: Planned) -> None:
+    def _harm(self, planned: Planned) -> None:
         """See Ground. A process that an earlier fault of the round has killed must first be back."""
         wait_until(
             lambda: self._pid(planned.role, planned.target) is not None,
@@ -53,7 +60,7 @@ class RayGround(Ground):
         else:
             os.kill(pid, signal.SIGKILL)
 
-    def end(self, planned: Planned, client: shoal.Client) -> None:
+    def _heal(self, planned: Planned, client: shoal.Client) -> None:
         """See Ground.
 
         The supervisor restarts killed processes. It may also have ended a process that did not answer.
@@ -66,8 +73,7 @@ class RayGround(Ground):
         """See Ground. The first worker shares its process with the router."""
         return super().is_plain_failover(planned) and planned[0].target != 0
 
-    def is_whole(self, client: shoal.Client) -> bool:
-        """See Ground."""
+    def _runs_whole(self, client: shoal.Client) -> bool:
         with contextlib.suppress(shoal.ShoalError):
             cluster = client.cluster()
             up = sum(worker.state == "up" for worker in cluster.workers)
@@ -82,6 +88,9 @@ class RayGround(Ground):
         """See Ground."""
         copy_logs(self._cluster.data, folder)
         (folder / "shoal-up.log").write_text("\n".join(self._cluster.lines))
+
+    def _worker_id(self, number: int) -> str:
+        return str(json.loads((self._cluster.data / "workers" / str(number + 1) / "worker.json").read_text())["worker_id"])
 
     def _pid(self, role: str, number: int) -> int | None:
         """Return the process of a role; None while there is none."""

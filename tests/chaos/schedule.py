@@ -12,7 +12,13 @@ from random import Random
 
 
 class Fault(StrEnum):
-    """The kinds of faults. CUT_FROM_WORKER: messages from one worker to another are lost, in this direction only."""
+    """The kinds of faults, with what operators do while something else may fail.
+
+    CUT_FROM_WORKER: messages from one worker to another are lost, in this direction only; PLAN_APPLIED: a plan of
+    moves, or the way back of the last one, if nothing is to be moved; PLAN_CANCELLED: the same, and it is cancelled;
+    WORKER_DRAINED, WORKER_YIELDS: it is to hold nothing, or only to lead nothing, and is taken back at the end;
+    NEWCOMER_ADDED: one more worker, which gets its share, and is drained, stopped and forgotten at the end.
+    """
 
     WORKER_KILLED = "worker killed"
     WORKER_FROZEN = "worker frozen"
@@ -27,13 +33,28 @@ class Fault(StrEnum):
     ROUTER_FROZEN = "router frozen"
     ETCD_KILLED = "etcd killed"
     ETCD_FROZEN = "etcd frozen"
+    PLAN_APPLIED = "plan applied"
+    PLAN_CANCELLED = "plan cancelled"
+    WORKER_DRAINED = "worker drained"
+    WORKER_YIELDS = "worker drained of primaries"
+    NEWCOMER_ADDED = "newcomer added"
 
 
 WIPES = (Fault.REPLICA_WIPED, Fault.WORKER_WIPED)
 MENDABLE = (Fault.WORKER_ISOLATED, Fault.CUT_FROM_ETCD, Fault.CUT_FROM_WORKER)
 """Faults of the network, which need a network that can be cut."""
+OPERATIONS = (Fault.PLAN_APPLIED, Fault.PLAN_CANCELLED, Fault.WORKER_DRAINED, Fault.WORKER_YIELDS, Fault.NEWCOMER_ADDED)
+"""What operators do. None of it harms a process."""
 
-_LIKELY: Mapping[Fault, int] = {Fault.WORKER_KILLED: 6, Fault.WORKER_FROZEN: 4, Fault.WORKER_ISOLATED: 3, Fault.WORKER_WIPED: 1}
+_LIKELY: Mapping[Fault, int] = {
+    Fault.WORKER_KILLED: 6,
+    Fault.WORKER_FROZEN: 4,
+    Fault.WORKER_ISOLATED: 3,
+    Fault.WORKER_WIPED: 1,
+    Fault.PLAN_APPLIED: 4,
+    Fault.WORKER_DRAINED: 4,
+    Fault.NEWCOMER_ADDED: 1,
+}
 _USUAL = 2
 
 
@@ -53,12 +74,12 @@ class Planned:
 
     @property
     def role(self) -> str:
-        """Return the role of the process that it harms."""
+        """Return the role of the process that it harms, or what an operator uses: one plan, one newcomer."""
         return role_of(self.fault)
 
 
 def role_of(fault: Fault) -> str:
-    """Return worker, coordinator, router or etcd."""
+    """Return worker, coordinator, router, etcd, plan or newcomer."""
     word = fault.value.split()[0]
     return "worker" if word == "replica" else word
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.chaos.schedule import WIPES, Fault, rounds
 
-COUNTS = {"worker": 4, "coordinator": 2, "router": 2, "etcd": 1}
+COUNTS = {"worker": 4, "coordinator": 2, "router": 2, "etcd": 1, "plan": 1, "newcomer": 1}
 
 
 def drawn(seed: int, count: int, faults: list[Fault]) -> list[tuple]:

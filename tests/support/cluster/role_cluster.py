@@ -133,28 +133,29 @@ class RoleCluster:
         zones: Sequence[str] = (),
         worker_lines: bool = False,
         private: bool = False,
+        spares: int = 0,
         coordinator_settings: Mapping[str, object] | None = None,
         **worker_settings: object,
     ) -> None:
         """lease_ttl_s: of coordinators and workers; None for their default. zones: of each worker. private: use a
         network of its own, with each worker on its own host, and etcd, coordinators and routers in the hub; there are
-        no lines then.
+        no lines then. spares: workers that `add_worker` can start, besides those that run from the beginning.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.network = PrivateNetwork(workers) if private else None
+        self.network = PrivateNetwork(workers + spares) if private else None
         self.etcd = EtcdProcess(folder / "etcd", host=ETCD if private else LOOPBACK, inside=self._inside(None))
         self._lease = {} if lease_ttl_s is None else {"lease_ttl_s": lease_ttl_s}
         self.lines = self._lines(coordinators if coordinators > 1 else 0)
-        self.worker_lines = self._lines(workers if worker_lines else 0)
+        self.worker_lines = self._lines(workers + spares if worker_lines else 0)
         self._zones, self._worker_settings = zones, worker_settings
         self.coordinator_ports = [free_port() for _ in range(coordinators)]
         self.coordinators = [
             self._server("coordinator", n, port, self.lines, **self._lease, **(coordinator_settings or {}))
             for n, port in enumerate(self.coordinator_ports)
         ]
-        self.worker_ports = [free_port() if private else 0 for _ in range(workers)]
-        self.workers = [self._worker(n, port) for n, port in enumerate(self.worker_ports)]
+        self.worker_ports = [free_port() if private else 0 for _ in range(workers + spares)]
+        self.workers = [self._worker(n, self.worker_ports[n]) for n in range(workers)]
         self.ports = [free_port() for _ in range(routers)]
         # In a network of their own, the HTTP ports of routers cannot be reached from outside.
         self.http_ports = [0 if private else free_port() for _ in self.ports]
@@ -225,6 +226,20 @@ class RoleCluster:
             line.close()
         if self.network is not None:
             self.network.close()
+
+    def add_worker(self) -> int:
+        """Start a spare worker, without waiting. Return its number."""
+        number = len(self.workers)
+        assert number < len(self.worker_ports), "no spare is left"
+        self.workers.append(self._worker(number, self.worker_ports[number]))
+        self.workers[number].start()
+        return number
+
+    def remove_worker(self) -> Path:
+        """Stop the worker with the highest number, which is a spare one afterwards. Return the folder of its data."""
+        number = len(self.workers) - 1
+        self.workers.pop().stop()
+        return self.data(number)
 
     def kill_all(self) -> None:
         for role in self.roles:
@@ -308,7 +323,7 @@ class RoleCluster:
         return RoleProcess(module, log, inside=self._inside(None), host=host, port=port, etcd=etcd, **settings)
 
     def _worker(self, number: int, port: int) -> RoleProcess:
-        lines, zone = self.worker_lines, {"zone": self._zones[number]} if self._zones else {}
+        lines, zone = self.worker_lines, {"zone": self._zones[number]} if number < len(self._zones) else {}
         return RoleProcess(
             "shard_worker",
             self.folder / f"worker-{number}.log",
