@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from shoal.coordinator.logic.failover import election_of, has_primary, to_be_asked
 from shoal.coordinator.logic.initial_placement import beginnings
+from shoal.coordinator.logic.moves import PrimaryLoads, drained_step
 from shoal.coordinator.logic.placement import Placement
 from shoal.coordinator.logic.replica_count import forgetting_of_dropped, has_too_many, replication_step
 from shoal.coordinator.logic.snapshot import Snapshot, new_cluster_id
@@ -122,8 +123,9 @@ def _activations(snapshot: Snapshot) -> Iterator[ActivateCollection]:
 
 
 def _replication(snapshot: Snapshot, placement: Placement) -> Iterator[Step]:
+    loads = PrimaryLoads(snapshot.map)
     for collection, entry in _live_shards(snapshot.map, snapshot.focus.shards):
-        step = replication_step(entry, collection, snapshot, placement)
+        step = drained_step(entry, snapshot, loads) or replication_step(entry, collection, snapshot, placement)
         if step is not None:
             yield step
 

@@ -16,7 +16,7 @@ from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences
 from shoal.coordinator.logic.snapshot import Snapshot, Told
 from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.core.cluster_map import MOVES_FEATURE, ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable, ShardTable
@@ -37,9 +37,17 @@ REPLACE_AFTER_S = 600.0
 SLOTS_ALL = (SlotRange(0, SLOTS),)
 
 
-def worker_entry(name: str, registration: int = 1, zone: str = "z") -> WorkerEntry:
+def worker_entry(name: str, registration: int = 1, zone: str = "z", *, moves: bool = True) -> WorkerEntry:
+    """Return a registration. moves: of a program that knows moves."""
     return WorkerEntry(
-        id=WorkerId(name), address=f"{name}:1", incarnation="i", pid=1, node="n", zone=zone, registration=Revision(registration)
+        id=WorkerId(name),
+        address=f"{name}:1",
+        incarnation="i",
+        pid=1,
+        node="n",
+        zone=zone,
+        registration=Revision(registration),
+        features=frozenset({MOVES_FEATURE} if moves else ()),
     )
 
 
