@@ -71,6 +71,12 @@ class Loop:
                 self._forget()
             await self._changes.wait(heard, self._pause_s())
 
+    def absent_s(self) -> Mapping[WorkerId, float]:
+        """Return for how long each worker of a configuration has been missing, in seconds, as this coordinator has seen
+        since it leads.
+        """
+        return self._absences.absent_s(self._clock())
+
     async def round(self) -> Revision:
         """Run one round. Returns the newest revision that it committed, 0 for none."""
         seen, now = self._observer.map, self._clock()
