@@ -105,6 +105,11 @@ def decode_drain(key: str, value: bytes, revision: int) -> Drain:
     return decoded(key, value, build)
 
 
+def encode_forgotten(asked_by: str, since_ms: int) -> bytes:
+    """Return what is kept of a worker that is forgotten. Only the key counts; the value is for people who read it."""
+    return text_of({"asked_by": asked_by, "since_ms": since_ms})
+
+
 def _by_number(texts: Mapping[int, str]) -> dict[str, str]:
     return {str(number): text for number, text in texts.items()}
 
