@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shoal.coordinator.logic.balance_model import MOST_HAND_OVERS
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.errors import ErrorDetails, InvalidArgument, PreconditionFailed
 from shoal.core.ids import ShardId, WorkerId
 from shoal.core.rebalance import MOST_MOVES, PlannedHandOver, PlannedMove, RebalancePlan
 from shoal.core.shown import shown
-
-MOST_HAND_OVERS = 4_000
-"""Most hand-overs of one plan. With MOST_MOVES moves it is then smaller than a transaction of the store may be."""
 
 _LONGEST_ID = 64
 _LONGEST_TEXT = 1_000
@@ -87,10 +85,9 @@ def _check_move(move: PlannedMove, cluster: ClusterMap, held: list[WorkerId]) ->
         raise _invalid(f"{_named(move)}: worker {move.source} holds no replica of it")
     if move.target in held:
         raise _invalid(f"{_named(move)}: worker {move.target} holds a replica of it already")
-    drain = cluster.drains.get(move.target)
     if move.target not in cluster.workers:
         raise _invalid(f"{_named(move)}: worker {move.target} is down")
-    if drain is not None and not drain.primaries_only:
+    if move.target in cluster.drains:
         raise _invalid(f"{_named(move)}: worker {move.target} is drained, so nothing is placed on it")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shoal.coordinator.logic.reported_sizes import Statuses, size_of
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.coordinator.logic.reported_sizes import Statuses, capacity_of, replica_reported
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.health import WorkerCondition
 from shoal.core.ids import WorkerId
 from shoal.core.operations import WorkerStanding, WorkerStandings
-from shoal.core.shard_calls import WorkerStatus
 
 
 def standings(cluster: ClusterMap, statuses: Statuses, absent_s: Mapping[WorkerId, float], replace_after_s: float) -> WorkerStandings:
@@ -27,7 +26,7 @@ def standing_of(
 ) -> WorkerStanding:
     """Return one worker. Arguments as of `standings`."""
     entry, drain, placed = cluster.workers.get(worker), cluster.drains.get(worker), cluster.shards.of_worker(worker)
-    sizes = [size_of(statuses, worker, shard) for shard in placed]
+    told = [found for shard in placed if (found := replica_reported(statuses, worker, shard)) is not None]
     down_s = absent_s.get(worker, 0.0) if entry is None else 0.0
     waits_s = replace_after_s - down_s if entry is None and placed else 0.0
     return WorkerStanding(
@@ -38,15 +37,10 @@ def standing_of(
         replicas=len(placed),
         primaries=sum(each.config.primary_worker == worker for each in placed.values()),
         left=len(placed) if drain is not None and not drain.primaries_only else 0,
-        memory_bytes=sum(size.memory_bytes for size in sizes),
-        disk_bytes=sum(size.disk_bytes for size in sizes),
-        memory_budget_bytes=_budget_bytes(entry, statuses.get(worker)),
+        memory_bytes=sum(each.memory_bytes for each in told),
+        disk_bytes=sum(each.disk_bytes for each in told),
+        memory_budget_bytes=capacity_of(entry, statuses.get(worker)),
         started_ms=0 if entry is None else entry.started_ms,
         down_s=down_s,
         replaced_in_s=waits_s if waits_s > 0 else None,
     )
-
-
-def _budget_bytes(entry: WorkerEntry | None, status: WorkerStatus | None) -> int:
-    registered = 0 if entry is None else entry.memory_budget_bytes
-    return registered or (0 if status is None else status.memory_budget_bytes)

@@ -6,11 +6,12 @@ What cannot be taken back stays where it is, and the plan says why, in words.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from shoal.coordinator.logic.reported_sizes import ReplicaSize, Statuses, size_of
+from shoal.coordinator.logic.balance_input import plan_id, seconds_of
+from shoal.coordinator.logic.balance_sizes import ShardSizes, shard_sizes
+from shoal.coordinator.logic.reported_sizes import Statuses, capacity_of
 from shoal.coordinator.logic.worker_checks import MOST_FILL
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
@@ -28,7 +29,6 @@ from shoal.core.rebalance import (
 from shoal.core.shard_config import may_lead, replica_on
 
 Item = PlannedMove | PlannedHandOver
-_ID_DIGITS = 6
 
 
 def undone(entry: RebalanceEntry, base: RebalancePlan, cluster: ClusterMap, statuses: Statuses, settings: BalanceSettings) -> RebalancePlan:
@@ -47,13 +47,13 @@ def undone(entry: RebalanceEntry, base: RebalancePlan, cluster: ClusterMap, stat
         if why is not None:
             left.append(f"{item.collection}/{item.shard.number}: {why}; it stays where it is")
         elif isinstance(item, PlannedMove):
-            size = size_of(statuses, item.target, item.shard)
+            size = shard_sizes(cluster.shards[item.shard].config, statuses)
             rooms.move(size, item.target, item.source)
             moves.append(_reversed(item, size, entry.plan.id))
         else:
             hand_overs.append(dataclasses.replace(item, source=item.target, target=item.source))
     needed = _still_needed(hand_overs, moves, cluster)
-    return _with_balances(_numbered(base, entry, moves, needed, tuple(left), _seconds(moves, settings)), cluster)
+    return _with_balances(_numbered(base, entry, moves, needed, tuple(left), seconds_of(moves, settings)), cluster)
 
 
 def _obstacle(item: Item, cluster: ClusterMap, rooms: _Spaces, statuses: Statuses) -> str | None:
@@ -66,8 +66,7 @@ def _obstacle(item: Item, cluster: ClusterMap, rooms: _Spaces, statuses: Statuse
         return f"worker {home} is forgotten"
     if home not in cluster.workers:
         return f"worker {home} is down"
-    drain = cluster.drains.get(home)
-    if drain is not None and (isinstance(item, PlannedHandOver) or not drain.primaries_only):
+    if home in cluster.drains:
         return f"worker {home} is drained"
     if not cluster.workers[home].can_move:
         return f"worker {home} is of a version that knows no moves"
@@ -79,7 +78,7 @@ def _obstacle(item: Item, cluster: ClusterMap, rooms: _Spaces, statuses: Statuse
         return f"worker {home} holds another replica of it"
     if entry.config.move is not None:
         return "another move of it is under way"
-    return None if rooms.hold(size_of(statuses, now, item.shard), home) else f"worker {home} has no room for it"
+    return None if rooms.hold(shard_sizes(entry.config, statuses), home) else f"worker {home} has no room for it"
 
 
 class _Spaces:
@@ -87,36 +86,36 @@ class _Spaces:
 
     def __init__(self, cluster: ClusterMap, statuses: Statuses) -> None:
         self._workers = cluster.workers
+        self._capacities = {worker: capacity_of(entry, statuses.get(worker)) for worker, entry in cluster.workers.items()}
         self._memory: Counter[WorkerId] = Counter()
         self._disk: Counter[WorkerId] = Counter()
         for worker in cluster.workers:
-            for shard in cluster.shards.of_worker(worker):
-                self._add(worker, size_of(statuses, worker, shard), 1)
+            for entry in cluster.shards.of_worker(worker).values():
+                self._add(worker, shard_sizes(entry.config, statuses), 1)
 
-    def hold(self, size: ReplicaSize, worker: WorkerId) -> bool:
+    def hold(self, size: ShardSizes, worker: WorkerId) -> bool:
         """Return whether a worker may take one more replica of this size."""
-        entry = self._workers[worker]
-        entry, memory, disk = self._workers[worker], self._memory[worker] + size.memory_bytes, self._disk[worker] + size.disk_bytes
-        budgets = ((entry.memory_budget_bytes, memory), (entry.disk_bytes, disk))
+        memory, disk = self._memory[worker] + size.memory_bytes, self._disk[worker] + size.disk_bytes
+        budgets = ((self._capacities[worker], memory), (self._workers[worker].disk_bytes, disk))
         return all(not budget or after <= MOST_FILL * budget for budget, after in budgets)
 
-    def move(self, size: ReplicaSize, source: WorkerId, target: WorkerId) -> None:
+    def move(self, size: ShardSizes, source: WorkerId, target: WorkerId) -> None:
         """Count a replica on its new worker and no more on its old one."""
         self._add(source, size, -1)
         self._add(target, size, 1)
 
-    def _add(self, worker: WorkerId, size: ReplicaSize, sign: int) -> None:
+    def _add(self, worker: WorkerId, size: ShardSizes, sign: int) -> None:
         self._memory[worker] += sign * size.memory_bytes
         self._disk[worker] += sign * size.disk_bytes
 
 
-def _reversed(move: PlannedMove, size: ReplicaSize, plan: str) -> PlannedMove:
+def _reversed(move: PlannedMove, size: ShardSizes, plan: str) -> PlannedMove:
     return dataclasses.replace(
         move,
         source=move.target,
         target=move.source,
-        memory_bytes=size.memory_bytes or move.memory_bytes,
-        disk_bytes=size.disk_bytes or move.disk_bytes,
+        memory_bytes=size.memory_bytes,
+        disk_bytes=size.disk_bytes,
         why=f"plan {plan} moved it",
     )
 
@@ -157,7 +156,7 @@ def _numbered(
     handed = tuple(dataclasses.replace(item, number=number) for number, item in enumerate(hand_overs, start=len(moves) + 1))
     return dataclasses.replace(
         base,
-        id=_id_of(entry.plan.id, (*numbered, *handed)),
+        id=plan_id(numbered, handed),
         kind=PlanKind.UNDO,
         subject=entry.plan.id,
         moves=numbered,
@@ -168,11 +167,6 @@ def _numbered(
         pinned=(),
         left=left,
     )
-
-
-def _id_of(plan: str, items: Iterable[Item]) -> str:
-    told = "\n".join(f"{type(item).__name__} {item.shard} {item.source} {item.target}" for item in items)
-    return hashlib.blake2b(f"undo {plan}\n{told}".encode(), digest_size=_ID_DIGITS // 2).hexdigest()
 
 
 def _with_balances(plan: RebalancePlan, cluster: ClusterMap) -> RebalancePlan:
@@ -199,13 +193,3 @@ def _with_balances(plan: RebalancePlan, cluster: ClusterMap) -> RebalancePlan:
         )
 
     return dataclasses.replace(plan, workers=tuple(map(after_plan, plan.workers)))
-
-
-def _seconds(moves: Iterable[PlannedMove], settings: BalanceSettings) -> float:
-    """Return about how long the moves take: each worker sends to one and gets from one at a time."""
-    sent, got = Counter[WorkerId](), Counter[WorkerId]()
-    for move in moves:
-        sent[move.source] += move.disk_bytes
-        got[move.target] += move.disk_bytes
-    whole = sum(sent.values()) / settings.moves_at_once
-    return max(whole, *sent.values(), *got.values(), 0.0) / settings.move_bytes_per_s

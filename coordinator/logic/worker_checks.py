@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shoal.coordinator.logic.reported_sizes import ReplicaSize, Statuses, size_of
+from shoal.coordinator.logic.balance_sizes import ShardSizes, shard_sizes
+from shoal.coordinator.logic.balance_words import sized
+from shoal.coordinator.logic.reported_sizes import Statuses, capacity_of
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import CollectionState
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound, PreconditionFailed
 from shoal.core.ids import ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig
 from shoal.core.shown import shown
-from shoal.core.sizing import MIB
 
 MOST_FILL = 0.85
 """Part of a worker's memory budget and of its disk up to which the replicas of a drained worker may fill it."""
@@ -50,7 +51,7 @@ def named_worker(named: str, known: Iterable[WorkerId]) -> WorkerId:
 def check_drain(cluster: ClusterMap, statuses: Statuses, worker: WorkerId, *, primaries_only: bool) -> None:
     """Raise PreconditionFailed, with the reason, if the other workers cannot take what a worker holds or leads.
 
-    cluster: with the drains that there are. statuses: for sizes; what is not reported counts as nothing.
+    cluster: with the drains that there are. statuses: for sizes; a replica that is not reported counts as empty.
     """
     if worker not in cluster.workers:
         raise _refused(f"worker {worker} is down and cannot be drained: if it will not return, forget it instead")
@@ -59,7 +60,8 @@ def check_drain(cluster: ClusterMap, statuses: Statuses, worker: WorkerId, *, pr
             raise _refused(f"worker {worker} cannot be drained: no other worker would be left to lead its shards")
         return
     emptied = {each for each, drain in cluster.drains.items() if not drain.primaries_only} | {worker}
-    rest = {each: entry for each, entry in cluster.workers.items() if each not in emptied}
+    # A worker whose primaries are drained keeps its replicas, and gets no others.
+    rest = {each: entry for each, entry in cluster.workers.items() if each != worker and each not in cluster.drains}
     if not rest:
         raise _refused(f"worker {worker} cannot be drained: it is the last worker that may hold replicas")
     _check_counts(cluster, worker, len(rest))
@@ -86,12 +88,15 @@ def check_forget(cluster: ClusterMap, worker: WorkerId) -> None:
 def _check_counts(cluster: ClusterMap, worker: WorkerId, left: int) -> None:
     live = (each for each in cluster.collections.values() if each.state is not CollectionState.DROPPING)
     most = max(live, key=lambda each: (each.spec.replicas, each.spec.name), default=None)
-    if most is not None and most.spec.replicas > left:
-        are = "worker would be left" if left == 1 else "workers would be left"
-        raise _refused(
-            f"worker {worker} cannot be drained: {most.spec.name} has {most.spec.replicas} replicas and {left} {are}; "
-            "lower --replicas or add a worker"
-        )
+    if most is None or most.spec.replicas <= left:
+        return
+    are = "worker would be left" if left == 1 else "workers would be left"
+    others = sorted(each for each in cluster.workers if each in cluster.drains and each != worker)
+    beside = f" beside those that are drained ({_few(others)})" if others else ""
+    raise _refused(
+        f"worker {worker} cannot be drained: {most.spec.name} has {most.spec.replicas} replicas and {left} {are}{beside}; "
+        "lower --replicas or add a worker"
+    )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -101,13 +106,13 @@ class _Room:
     memory_bytes: float | None
     disk_bytes: float | None
 
-    def has_memory(self, size: ReplicaSize) -> bool:
+    def has_memory(self, size: ShardSizes) -> bool:
         return self.memory_bytes is None or size.memory_bytes <= self.memory_bytes
 
-    def has_disk(self, size: ReplicaSize) -> bool:
+    def has_disk(self, size: ShardSizes) -> bool:
         return self.disk_bytes is None or size.disk_bytes <= self.disk_bytes
 
-    def take(self, size: ReplicaSize) -> None:
+    def take(self, size: ShardSizes) -> None:
         if self.memory_bytes is not None:
             self.memory_bytes -= size.memory_bytes
         if self.disk_bytes is not None:
@@ -123,8 +128,8 @@ def _check_room(
 ) -> None:
     """Place everything that has to go on the rest, the largest first, and refuse if something finds no room."""
     rooms = {each: _room_of(cluster, statuses, each, entry) for each, entry in sorted(rest.items())}
-    to_go = [(size_of(statuses, each, shard), shard) for each in sorted(emptied) for shard in _placed(cluster, each)]
-    unplaced: list[tuple[ReplicaSize, bool]] = []
+    to_go = [(shard_sizes(config, statuses), shard) for each in sorted(emptied) for shard, config in _placed(cluster, each).items()]
+    unplaced: list[tuple[ShardSizes, bool]] = []
     for size, shard in sorted(to_go, key=lambda each: (-each[0].memory_bytes, -each[0].disk_bytes, each[1])):
         homes = cluster.shards[shard].config.worker_of.values()
         free = {each: room for each, room in rooms.items() if each not in homes}
@@ -138,14 +143,14 @@ def _check_room(
         total = sum(size.memory_bytes if lacks_memory else size.disk_bytes for size, _ in unplaced)
         what, more = ("memory", "memory") if lacks_memory else ("disks", "disk")
         raise _refused(
-            f"worker {worker} cannot be drained: {len(unplaced)} of the replicas that have to go, {total / MIB:,.1f} MiB, find no room "
+            f"worker {worker} cannot be drained: {len(unplaced)} of the replicas that have to go, {sized(total)}, find no room "
             f"at the other {len(rest)} within {MOST_FILL * 100:.0f} % of their {what}; add a worker or {more}, or drop collections"
         )
 
 
 def _room_of(cluster: ClusterMap, statuses: Statuses, worker: WorkerId, entry: WorkerEntry) -> _Room:
-    held = [size_of(statuses, worker, shard) for shard in _placed(cluster, worker)]
-    budget, disk = entry.memory_budget_bytes, entry.disk_bytes
+    held = [shard_sizes(config, statuses) for config in _placed(cluster, worker).values()]
+    budget, disk = capacity_of(entry, statuses.get(worker)), entry.disk_bytes
     return _Room(
         memory_bytes=MOST_FILL * budget - sum(size.memory_bytes for size in held) if budget else None,
         disk_bytes=MOST_FILL * disk - sum(size.disk_bytes for size in held) if disk else None,

@@ -4,16 +4,14 @@ import dataclasses
 
 import pytest
 
-from shoal.coordinator.logic.plan_check import MOST_HAND_OVERS, check_form, check_items
+from shoal.coordinator.logic.balance_model import MOST_HAND_OVERS
+from shoal.coordinator.logic.plan_check import check_form, check_items
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.errors import InvalidArgument, PreconditionFailed
-from shoal.core.ids import CollectionId, Revision, ShardId, WorkerId
-from shoal.core.rebalance import MOST_MOVES, Drain, PlannedHandOver, PlannedMove, PlanState, RebalanceEntry, RebalancePlan
-from shoal.store.interface import Put, Transaction
-from shoal.store.rebalance_codecs import encode_rebalance
-from shoal.store.transaction_limits import MAX_REQUEST_BYTES, request_bytes
-from tests.twins.coordinator.bare_operator import balance_of, hand_over_of, move_of, plan_of
+from shoal.core.ids import CollectionId, ShardId, WorkerId
+from shoal.core.rebalance import MOST_MOVES, Drain, PlannedHandOver, PlannedMove, RebalancePlan
+from tests.twins.coordinator.bare_operator import hand_over_of, move_of, plan_of
 from tests.twins.coordinator.operated import BOOKS, BOOKS_0, BOOKS_1, able_worker
 from tests.twins.coordinator.world import collection_of, map_of, shard_config
 
@@ -102,26 +100,12 @@ def test_an_item_is_checked_after_those_before_it() -> None:
 
 
 def test_nothing_is_moved_to_a_drained_worker() -> None:
-    drained = dataclasses.replace(cluster(), drains={WorkerId("w2"): Drain(primaries_only=False, asked_by="", since_ms=1)})
-    with pytest.raises(InvalidArgument, match="worker w2 is drained"):
-        checked(move_of(BOOKS_0, "w1", "w2"), seen=drained)
-    leads_nothing = dataclasses.replace(cluster(), drains={WorkerId("w2"): Drain(primaries_only=True, asked_by="", since_ms=1)})
-    checked(move_of(BOOKS_0, "w1", "w2"), seen=leads_nothing)
+    for primaries_only in (False, True):
+        drained = dataclasses.replace(cluster(), drains={WorkerId("w2"): Drain(primaries_only=primaries_only, asked_by="", since_ms=1)})
+        with pytest.raises(InvalidArgument, match="worker w2 is drained"):
+            checked(move_of(BOOKS_0, "w1", "w2"), seen=drained)
 
 
 def test_a_worker_that_knows_no_moves_takes_part_in_none() -> None:
     with pytest.raises(PreconditionFailed, match="worker w3 is of a version that knows no moves"):
         checked(move_of(BOOKS_0, "w1", "w3"))
-
-
-def test_the_largest_plan_fits_into_a_transaction_of_the_store() -> None:
-    shard = ShardId(CollectionId("0" * 36), 1_023)
-    names = {"source": WorkerId("s" * 36), "target": WorkerId("t" * 36), "shard": shard, "collection": "c" * 32}
-    moves = [
-        dataclasses.replace(move_of(shard, "s", "t", number=at + 1, memory_bytes=2**40, disk_bytes=2**40, why="w" * 80), **names)
-        for at in range(MOST_MOVES)
-    ]
-    handed = [dataclasses.replace(hand_over_of(shard, "s", "t", number=MOST_MOVES + at + 1), **names) for at in range(MOST_HAND_OVERS)]
-    plan = plan_of(moves, handed, workers=[balance_of("w" * 36, size=2**40, target=2**40) for _ in range(200)])
-    entry = RebalanceEntry(plan=plan, state=PlanState.RUNS, asked_by="", started_ms=1, revision=Revision(1))
-    assert request_bytes(Transaction(then=(Put(key="k" * 100, value=encode_rebalance(entry)),))) < MAX_REQUEST_BYTES

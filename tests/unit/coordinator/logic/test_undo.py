@@ -77,7 +77,10 @@ def steps(plan: RebalancePlan) -> list[tuple[int, int, str, str]]:
 
 
 def test_moves_are_taken_back_in_reverse_order() -> None:
-    undo = undo_of(moved(0, "w0", "w2", 1), moved(1, "w1", "w3", 2), seen=cluster_of(on(0, "w2", "w1"), on(1, "w3", "w0")))
+    seen = cluster_of(on(0, "w2", "w1"), on(1, "w3", "w0"))
+    told = {shard(0): (3 * MIB, 5 * MIB), shard(1): (3 * MIB, 5 * MIB)}
+    statuses = {WorkerId(worker): status_of(told) for worker in ("w0", "w1", "w2", "w3")}
+    undo = undo_of(moved(0, "w0", "w2", 1), moved(1, "w1", "w3", 2), seen=seen, statuses=statuses)
     assert steps(undo) == [(1, 1, "w3", "w1"), (2, 0, "w2", "w0")]
     assert (undo.kind, undo.subject, undo.left, undo.bytes, undo.least_bytes) == (PlanKind.UNDO, "8c1f09", (), 10 * MIB, 6 * MIB)
     assert {move.why for move in undo.moves} == {"plan 8c1f09 moved it"}
@@ -117,6 +120,7 @@ DONE_ON_W2 = cluster_of(on(0, "w2", "w1"))
     ("seen", "why"),
     [
         (with_parts(DONE_ON_W2, drains={WorkerId("w0"): DRAIN}), "worker w0 is drained"),
+        (with_parts(DONE_ON_W2, drains={WorkerId("w0"): dataclasses.replace(DRAIN, primaries_only=True)}), "worker w0 is drained"),
         (with_parts(DONE_ON_W2, forgotten={WorkerId("w0"): Revision(1)}), "worker w0 is forgotten"),
         (cluster_of(on(0, "w2", "w1"), workers=["w1", "w2"]), "worker w0 is down"),
         (cluster_of(on(0, "w3", "w1")), "worker w2 holds no replica of it any more"),
@@ -128,15 +132,6 @@ DONE_ON_W2 = cluster_of(on(0, "w2", "w1"))
 def test_what_has_changed_since_stays_where_it_is_and_the_plan_says_why(seen: ClusterMap, why: str) -> None:
     undo = undo_of(moved(0, "w0", "w2", 1), seen=seen)
     assert (undo.empty, undo.left) == (True, (f"things/0: {why}; it stays where it is",))
-
-
-def test_a_worker_that_leads_nothing_still_takes_a_replica_back_but_no_primary() -> None:
-    seen = with_parts(
-        cluster_of(on(0, "w2", "w1"), on(1, "w2", "w0")), drains={WorkerId("w0"): dataclasses.replace(DRAIN, primaries_only=True)}
-    )
-    undo = undo_of(moved(0, "w0", "w2", 1), handed(1, "w0", "w2", 2), seen=seen)
-    assert steps(undo) == [(1, 0, "w2", "w0")]
-    assert undo.left == ("things/1: worker w0 is drained; it stays where it is",)
 
 
 def test_a_replica_goes_back_only_where_there_is_room_for_it() -> None:
