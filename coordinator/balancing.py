@@ -100,7 +100,7 @@ class Balancing:
     async def _trim(self, asked: UserRequest) -> None:
         """Keep the history short: once for each plan that ended, and once after this coordinator began to lead."""
         last = asked.cluster.rebalance
-        ended = f"{last.plan.id} {last.started_ms}" if last is not None and last.ended_ms else ""
+        ended = f"{last.plan.id} {last.started_ms}" if last is not None and last.ended else ""
         if ended and ended != self._trimmed_for:
             await self._store.trim(asked)
             self._trimmed_for = ended
@@ -133,7 +133,7 @@ class Balancing:
             log.info(event("plan_is_empty", kind=plan.kind, subject=plan.subject, left="; ".join(plan.left)))
             return
         newest = await self._store.newest(asked)
-        if newest is not None and not newest.ended_ms:
+        if newest is not None and not newest.ended:
             return
         begun = await self._store.begin(asked, plan, newest, asked_by, compares=(condition,))
         if begun is not None:

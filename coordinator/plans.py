@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shoal.coordinator.audit_log import APPLY_PLAN, CANCEL_PLAN, PAUSE_PLAN, RESUME_PLAN, AuditLog
-from shoal.coordinator.logic.applied_plans import States, outcomes_of, progress_of, summary_of
+from shoal.coordinator.logic.applied_plans import States, progress_of, summary_of
 from shoal.coordinator.logic.plan_check import check_form, check_items
 from shoal.coordinator.logic.reported_sizes import Statuses
 from shoal.coordinator.logic.undo import undone
@@ -59,7 +59,7 @@ class PlanLogic:
     """The decisions about plans.
 
     plan_of: makes one; has_changed: returns in words what has changed in the cluster since a plan was made, nothing if
-    it still fits; item_states: returns the state of each item of an applied plan, by number.
+    it still fits; item_states: returns how far each item of an applied plan is, and why, by number.
     """
 
     plan_of: PlanOf
@@ -180,7 +180,7 @@ class Plans:
     async def _undoing(self, asked: UserRequest, named: str, statuses: Statuses) -> RebalancePlan:
         newest = await self._store.newest(asked)
         entry = await self._store.found(asked, "" if named == LAST else named, newest)
-        if outcomes_of(entry) is None:
+        if not entry.ended:
             raise about_plan(PreconditionFailed, f"plan {entry.plan.id} has not ended: it can be undone when it has, or was cancelled")
         settings = asked.cluster.balance
         base = await self.made(asked, statuses, settings, PlanKind.BALANCE)
@@ -231,20 +231,16 @@ class Plans:
         check_items(plan, cluster)
 
     async def _progress(self, asked: UserRequest, entry: RebalanceEntry) -> RebalanceProgress:
-        states = await self._states(asked, entry)
-        return progress_of(asked.cluster, entry, states, self._reports.newest())
+        return progress_of(entry, await self._states(asked, entry), self._reports.newest())
 
     async def _states(self, asked: UserRequest, entry: RebalanceEntry) -> States:
-        outcomes = outcomes_of(entry)
-        if outcomes is not None:
-            return outcomes
         await asked.shows(entry.revision)
         return self._logic.item_states(asked.cluster, entry, self._reports.newest())
 
 
 def _check_free(newest: RebalanceEntry | None) -> None:
     """Raise PreconditionFailed, naming the plan, while one has not ended."""
-    if newest is None or newest.ended_ms:
+    if newest is None or newest.ended:
         return
     plan = newest.plan.id
     if newest.active:

@@ -49,7 +49,7 @@ class WorkerReports:
 
     def _is_due(self) -> bool:
         plan = self._cluster().rebalance
-        every_s = OFTEN_S if plan is not None and not plan.ended_ms else EVERY_S
+        every_s = OFTEN_S if plan is not None and not plan.ended else EVERY_S
         return not self._leads() or self._asked_at is None or self._clock() - self._asked_at >= every_s
 
     async def fresh(self) -> Mapping[WorkerId, WorkerStatus]:

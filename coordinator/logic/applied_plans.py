@@ -6,33 +6,28 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
+from shoal.coordinator.logic.plan_run import Outcome
 from shoal.coordinator.logic.reported_sizes import Statuses, replica_reported
-from shoal.core.cluster_map import ClusterMap
 from shoal.core.operations import ItemProgress, PlanSummary, RebalanceProgress
-from shoal.core.rebalance import ItemState, PlannedMove, PlanState, RebalanceEntry
+from shoal.core.rebalance import ItemState, PlannedMove, RebalanceEntry
 
-States = Mapping[int, ItemState]
-"""States of the items of a plan, by number."""
+States = Mapping[int, Outcome]
+"""How far each item of a plan is, and why in words, by number."""
 
 _COPIED = (ItemState.WARMING, ItemState.HANDING_OVER, ItemState.LEAVING, ItemState.DONE)
 
 
-def outcomes_of(entry: RebalanceEntry) -> States | None:
-    """Return how each item of a plan ended; None while the plan has items that may still change."""
-    return entry.outcomes if entry.ended_ms else None
-
-
-def progress_of(cluster: ClusterMap, entry: RebalanceEntry, states: States, statuses: Statuses) -> RebalanceProgress:
+def progress_of(entry: RebalanceEntry, states: States, statuses: Statuses) -> RebalanceProgress:
     """Return an applied plan and how far its items are, by number. statuses: for the bytes of copies under way."""
     plan = entry.plan
-    moves = (_move_progress(entry, move, states, statuses) for move in plan.moves)
-    hand_overs = (_item_progress(entry, hand_over.number, states) for hand_over in plan.hand_overs)
+    moves = (_move_progress(move, states[move.number], statuses) for move in plan.moves)
+    hand_overs = (_item_progress(hand_over.number, states[hand_over.number]) for hand_over in plan.hand_overs)
     return RebalanceProgress(entry=entry, items=tuple(sorted((*moves, *hand_overs), key=lambda item: item.number)))
 
 
 def summary_of(entry: RebalanceEntry, states: States) -> PlanSummary:
     """Return an applied plan, in short."""
-    plan, counted = entry.plan, Counter(states.values())
+    plan, counted = entry.plan, Counter(state for state, _ in states.values())
     return PlanSummary(
         id=plan.id,
         kind=plan.kind,
@@ -49,14 +44,13 @@ def summary_of(entry: RebalanceEntry, states: States) -> PlanSummary:
     )
 
 
-def _item_progress(entry: RebalanceEntry, number: int, states: States) -> ItemProgress:
-    state = states.get(number, ItemState.WAITING)
-    paused = state is ItemState.WAITING and entry.state is PlanState.PAUSED
-    return ItemProgress(number=number, state=state, reason=entry.given_up.get(number, "the plan is paused" if paused else ""))
+def _item_progress(number: int, outcome: Outcome) -> ItemProgress:
+    state, reason = outcome
+    return ItemProgress(number=number, state=state, reason=reason)
 
 
-def _move_progress(entry: RebalanceEntry, move: PlannedMove, states: States, statuses: Statuses) -> ItemProgress:
-    item = dataclasses.replace(_item_progress(entry, move.number, states), total_bytes=move.disk_bytes)
+def _move_progress(move: PlannedMove, outcome: Outcome, statuses: Statuses) -> ItemProgress:
+    item = dataclasses.replace(_item_progress(move.number, outcome), total_bytes=move.disk_bytes)
     if item.state in _COPIED:
         return dataclasses.replace(item, done_bytes=move.disk_bytes)
     found = replica_reported(statuses, move.target, move.shard)

@@ -116,7 +116,7 @@ def next_turn(
     now_s: on the clock of the memory; now_ms: the time in ms since 1970.
     """
     last = cluster.rebalance
-    if cluster.cluster is None or (last is not None and not last.ended_ms):
+    if cluster.cluster is None or (last is not None and not last.ended):
         return None
     due = [worker for worker in sorted(cluster.drains) if _is_to_be_emptied(cluster, memory, worker, now_s=now_s, now_ms=now_ms)]
     if due:

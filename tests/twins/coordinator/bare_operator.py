@@ -10,6 +10,7 @@ from shoal.coordinator.audit_log import AuditLog
 from shoal.coordinator.balancing import Balancing
 from shoal.coordinator.draining import Draining
 from shoal.coordinator.logic.applied_plans import States
+from shoal.coordinator.logic.plan_run import item_states
 from shoal.coordinator.logic.reported_sizes import Statuses
 from shoal.coordinator.operate import Operator
 from shoal.coordinator.plan_store import PlanStore
@@ -120,8 +121,8 @@ class ScriptedLogic:
     """Deciders whose answers a test gives.
 
     moves, hand_overs, workers, left: of the next plans, wide_* for a plan of the widest tolerance; changes: what has
-    changed since any plan; states: of the items of a plan that has not ended. asked: kind, subject and tolerance of
-    each plan that was made.
+    changed since any plan; states: of items that have not ended, where they are not as the map says; asked: kind,
+    subject and tolerance of each plan that was made.
     """
 
     def __init__(self) -> None:
@@ -157,7 +158,8 @@ class ScriptedLogic:
 
     def item_states(self, cluster: ClusterMap, entry: RebalanceEntry, reports: Statuses) -> States:
         """See PlanLogic."""
-        return self.states
+        states = dict(item_states(cluster, entry, reports))
+        return states | ({} if entry.ended else {number: (state, "") for number, state in self.states.items()})
 
 
 class ScriptedStatuses:

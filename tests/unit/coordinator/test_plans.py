@@ -256,7 +256,7 @@ def test_a_plan_is_paused_resumed_and_cancelled_and_each_again_does_nothing() ->
                 assert progress.entry.state is state
                 assert progress.entry == await it.stored()
             if state is PlanState.PAUSED:
-                assert [item.reason for item in progress.items] == ["the plan is paused"]
+                assert [item.reason for item in progress.items] == ["paused"]
         names = ["apply-plan", "pause-plan", "resume-plan", "cancel-plan"]
         assert await it.actions() == [(name, plan, "me") for name in names]
         for action in (PlanAction.PAUSE, PlanAction.RESUME):

@@ -60,7 +60,7 @@ def test_an_answer_ends_with_the_leadership_and_with_its_time() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("entry", "seconds"), [(None, 4), (ENTRY, 1), (dataclasses.replace(ENTRY, ended_ms=2), 4)])
+@pytest.mark.parametrize(("entry", "seconds"), [(None, 4), (ENTRY, 1), (dataclasses.replace(ENTRY, state=PlanState.DONE, ended_ms=2), 4)])
 def test_workers_are_asked_more_often_while_a_plan_runs(
     entry: RebalanceEntry | None, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
