@@ -189,7 +189,6 @@ def measure_hand_overs(folder: Path) -> tuple[list[Check], dict[str, Any]]:
                 began = time.monotonic()
                 client.workers.drain(worker, primaries=True)
                 took.append(time.monotonic() - began)
-                now = time.monotonic()
                 _await_writes(calls)
                 longest += [calls[shard].longest_since(began) for shard in led]
                 client.workers.undrain(worker)
@@ -256,6 +255,12 @@ def _moved_away(client: shoal.Client, worker: str) -> tuple[float, int]:
     client.workers.drain(worker)
     client.workers.undrain(worker)
     return total / 1e6 / (ended - began), int(total)
+
+
+def _await_writes(calls: Sequence[CallTimes]) -> None:
+    """Wait until each writer has begun and ended a call from now on."""
+    now = time.monotonic()
+    wait_until(lambda: all(each.times and each.times[-1][0] > now for each in calls), "writes go on")
 
 
 def _raw_copy_mb_per_s(source: Path, target: Path) -> float:
