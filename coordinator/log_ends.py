@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
+
+import grpc
 
 from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
@@ -46,10 +48,15 @@ class ReplicaReports(Protocol):
 
 
 class GrpcReplicaReports:
-    """Carries out ReplicaReports over gRPC. Opens a connection for each question, since elections are rare."""
+    """Carries out ReplicaReports and StatusCalls over gRPC.
+
+    Opens a connection for each question before an election or a recovery, since these are rare. Keeps one to each
+    worker for `statuses`, which asks again and again.
+    """
 
     def __init__(self, message_bytes: int) -> None:
         self._message_bytes = message_bytes
+        self._kept: dict[str, grpc.aio.Channel] = {}
 
     async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
         """See ReplicaReports."""
@@ -66,20 +73,39 @@ class GrpcReplicaReports:
 
     async def failures(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, frozenset[str]]:
         """See ReplicaReports."""
-        heard = await self.statuses(workers, timeout_s)
-        return {worker: frozenset(status.failed) for worker, status in heard.items()}
-
-    async def statuses(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, WorkerStatus]:
-        """See StatusCalls."""
         asked, request = list(workers), status_request()
         answers = await asyncio.gather(*(self._ask(each, _WORKER_STUB, "Status", request, timeout_s) for each in asked))
-        return {each.id: status_from_message(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None}
+        return {each: frozenset(status.failed) for each, status in _statuses(asked, answers).items()}
+
+    async def statuses(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, WorkerStatus]:
+        """See StatusCalls. Closes the connections to workers that are not asked any more."""
+        asked, request = list(workers), status_request()
+        addresses = {each.address for each in asked}
+        gone = [self._kept.pop(address) for address in self._kept.keys() - addresses]
+        for address in addresses - self._kept.keys():
+            self._kept[address] = open_aio_channel(address, client_options(self._message_bytes))
+        calls = (self._answer(self._kept[each.address], each, _WORKER_STUB, "Status", request, timeout_s) for each in asked)
+        answers = await asyncio.gather(*calls)
+        await asyncio.gather(*(channel.close(None) for channel in gone))
+        return _statuses(asked, answers)
+
+    async def close(self) -> None:
+        """Close the kept connections."""
+        kept, self._kept = self._kept, {}
+        await asyncio.gather(*(channel.close(None) for channel in kept.values()))
 
     async def _ask(self, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
-        """Return the worker's answer, None when there is none."""
+        """Return the worker's answer over a connection of its own, None when there is none."""
+        async with open_aio_channel(worker.address, client_options(self._message_bytes)) as channel:
+            return await self._answer(channel, worker, stub, method, request, timeout_s)
+
+    async def _answer(self, channel: grpc.aio.Channel, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
         try:
-            async with open_aio_channel(worker.address, client_options(self._message_bytes)) as channel:
-                return await call_remote(getattr(stub(channel), method), request, timeout_s, f"worker at {worker.address}")
+            return await call_remote(getattr(stub(channel), method), request, timeout_s, f"worker at {worker.address}")
         except ShoalError as error:
             log.warning(event("worker_not_heard", worker=worker.id, call=method, reason=error.message))
             return None
+
+
+def _statuses(asked: Sequence[WorkerEntry], answers: Sequence[Any]) -> dict[WorkerId, WorkerStatus]:
+    return {each.id: status_from_message(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None}

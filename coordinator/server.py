@@ -121,6 +121,7 @@ class CoordinatorRole:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.stop(_GRACE_S)
+        await self._reports.close()
         await self._store.close()
         await asyncio.to_thread(self._metrics.stop)
 

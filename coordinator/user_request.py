@@ -13,7 +13,7 @@ from typing import TypeVar
 from shoal.coordinator.election import proof_of_leadership
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.deadline import Clock, Deadline
-from shoal.core.errors import Unavailable
+from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.ids import Revision
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.interface import Committed, Created, Listing, OutcomeUnknown, Store, Transaction, Versioned
@@ -80,6 +80,11 @@ class UserRequest:
     async def until(self, met: Callable[[], bool]) -> bool:
         """Wait until `met()` is true. It is called at each change. Returns whether it became true in time."""
         return await self._shared.changes.until(met, self._deadline.left_s)
+
+    async def shows(self, revision: Revision) -> None:
+        """Wait until the map is as new as a revision of the store."""
+        if not await self.until(lambda: self.cluster.revision >= revision):
+            raise DeadlineExceeded(self._late)
 
     async def get(self, key: str) -> Versioned | None:
         """See Store."""

@@ -11,8 +11,11 @@ from shoal.core.deadline import Clock
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import WorkerStatus
 
-EVERY_S = 2.0
-"""Pause in seconds between two questions to all workers."""
+EVERY_S = 4.0
+"""Pause in seconds between two questions to all workers while no plan runs."""
+
+OFTEN_S = 1.0
+"""Pause in seconds between two questions to all workers while a plan runs."""
 
 ANSWER_S = 2.0
 """Longest time in seconds for an answer."""
@@ -35,20 +38,34 @@ class WorkerReports:
     def __init__(self, *, calls: StatusCalls, cluster: Callable[[], ClusterMap], leads: Callable[[], bool], clock: Clock) -> None:
         self._calls, self._cluster, self._leads, self._clock = calls, cluster, leads, clock
         self._heard: dict[WorkerId, tuple[float, WorkerStatus]] = {}
+        self._asked_at: float | None = None
 
     async def run(self) -> None:
         """Ask again and again, without end."""
         while True:
+            if self._is_due():
+                await self.ask()
+            await asyncio.sleep(OFTEN_S)
+
+    def _is_due(self) -> bool:
+        plan = self._cluster().rebalance
+        every_s = OFTEN_S if plan is not None and not plan.ended else EVERY_S
+        return not self._leads() or self._asked_at is None or self._clock() - self._asked_at >= every_s
+
+    async def fresh(self) -> Mapping[WorkerId, WorkerStatus]:
+        """Return the newest answers. If a live worker has none, all are asked first."""
+        if self._cluster().workers.keys() - self.newest().keys():
             await self.ask()
-            await asyncio.sleep(EVERY_S)
+        return self.newest()
 
     async def ask(self) -> None:
         """Ask every live worker once. Forgets all answers while another coordinator leads."""
         if not self._leads():
             self._heard.clear()
+            self._asked_at = None
             return
         workers = self._cluster().workers
-        asked_at = self._clock()
+        asked_at = self._asked_at = self._clock()
         answers = await self._calls.statuses(workers.values(), ANSWER_S)
         kept = {worker: said for worker, said in self._heard.items() if worker in workers}
         self._heard = kept | {worker: (asked_at, answer) for worker, answer in answers.items()}

@@ -116,7 +116,7 @@ def next_term(config: ShardConfig, candidate: ReplicaId, workers: Workers) -> Sh
     the new primary removes them itself, before it commits anything: at that time its log is surely open, while the
     reports used here may be out of date. A candidate from the isr keeps the other members. A candidate from the elr is
     elected only if no member of the isr can lead, so it begins alone in the isr: nothing was committed without it since
-    it became eligible.
+    it became eligible. A hand-over that was asked of the old primary has no meaning any more.
     """
     returns = config.primary_worker in workers
     stay = tuple(member for member in config.isr if returns or member != config.primary)
@@ -130,4 +130,5 @@ def next_term(config: ShardConfig, candidate: ReplicaId, workers: Workers) -> Sh
         isr=isr,
         elr=elr,
         leaving=tuple(member for member in config.leaving if member != candidate),
+        successor=None,
     )

@@ -108,6 +108,8 @@ def _believing(config: ShardConfig, chosen: ReplicaId, registration: Revision) -
         learners=(),
         leaving=(),
         worker_of={chosen: config.worker_of[chosen]},
+        move=None,
+        successor=None,
     )
 
 

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from shoal.core.map_changes import changed_shards_on
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.logs import event
-from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.config_swaps import NOBODY_ELSE, ConfigSwaps
 from shoal.shard_worker.hosting.due_shards import DueShards, swapped
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import FailedReplica, Host
@@ -32,6 +32,7 @@ from shoal.shard_worker.logic.hosting import (
     ConfirmReplica,
     CreateReplica,
     DropReplica,
+    HandOver,
     HostStep,
     HostView,
     JoinAnew,
@@ -225,8 +226,8 @@ class Assignments:
                 self._start(shard, lambda: self._close(shard))
             case CreateReplica(entry=entry) | OpenReplica(entry=entry) | ReopenReplica(entry=entry) | TakeSnapshot(entry=entry):
                 self._start(entry.config.shard, lambda: self._fill(step))
-            case JoinAnew(entry=entry) | RaiseTerm(entry=entry) | ConfirmReplica(entry=entry) | Resign(entry=entry):
-                self._start(entry.config.shard, lambda: self._change(step))
+            case JoinAnew() | RaiseTerm() | HandOver() | ConfirmReplica() | Resign():
+                self._start(step.entry.config.shard, lambda: self._change(step))
             case DropReplica(entry=entry, replica=replica):
                 self._start(entry.config.shard, lambda: self._drop(entry, replica))
 
@@ -243,14 +244,16 @@ class Assignments:
             case TakeSnapshot(primary=primary):
                 await self._take_snapshot(entry, replica, primary, spec)
 
-    async def _change(self, step: JoinAnew | RaiseTerm | ConfirmReplica | Resign) -> None:
+    async def _change(self, step: JoinAnew | RaiseTerm | HandOver | ConfirmReplica | Resign) -> None:
         """Carry out a step that is a swap of the configuration."""
         entry = step.entry
         match step:
             case JoinAnew(replica=replica, collection=collection, aside=aside):
                 await self._join_anew(entry, replica, collection.spec, aside)
             case RaiseTerm():
-                await self._raise_term(entry)
+                await self._swap(next_term(entry.config), entry.epoch)
+            case HandOver(config=config):
+                await self._hand_over(entry, config)
             case ConfirmReplica():
                 await self._activate(entry.config, entry.epoch)
             case Resign(config=config):
@@ -416,8 +419,12 @@ class Assignments:
         await self._close(shard)
         await self._open(shard, replica, spec)
 
-    async def _raise_term(self, entry: ShardEntry) -> None:
-        await self._swap(next_term(entry.config), entry.epoch)
+    async def _hand_over(self, entry: ShardEntry, config: ShardConfig) -> None:
+        # The new primary may serve as soon as the swap is done, so this one must have stepped down before it is sent.
+        self._host.open[entry.config.shard].lead_no_more(entry.config.term)
+        successor = config.worker_of[config.primary]
+        made = await self._swap(config, entry.epoch, also={successor: config.primary_reg})
+        log.info(event("primary_handed_over", shard=config.shard, to=successor, term=config.term, done=made is not None))
 
     async def _close(self, shard: ShardId) -> None:
         replica = self._host.open.pop(shard, None)
@@ -445,13 +452,17 @@ class Assignments:
         collection = self._map.collections.get(shard.collection)
         return collection is not None and collection.state is CollectionState.DROPPING
 
-    async def _swap(self, config: ShardConfig, epoch: Revision) -> Revision | None:
+    async def _swap(self, config: ShardConfig, epoch: Revision, also: Mapping[WorkerId, Revision] = NOBODY_ELSE) -> Revision | None:
         """Put the configuration if its epoch is still `epoch` and this worker still has its registration.
 
-        Returns the new epoch, or None if it is not certain that the swap was done.
+        also: further workers, which must still have these registrations. Returns the new epoch, or None if it is not
+        certain that the swap was done.
         """
         registration = self._membership.registration
-        outcome, revision = await self._swaps.swap(config, epoch, registration)
+        outcome, revision = await self._swaps.swap(config, epoch, registration, also)
+        if also and outcome is SwapOutcome.REJECTED:
+            # Perhaps only another worker has registered again: this says nothing about the epoch.
+            outcome = SwapOutcome.UNKNOWN
         self._due.note(config.shard, swapped(epoch, outcome, revision, registration, asyncio.get_running_loop().time()))
         return revision if outcome is SwapOutcome.DONE else None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from shoal.core.errors import ShoalError
 from shoal.core.ids import Revision, WorkerId
@@ -16,6 +18,7 @@ from shoal.store.keys import Keys
 log = logging.getLogger("shoal.worker.swaps")
 
 STORE_TIMEOUT_S = 5.0
+NOBODY_ELSE: Mapping[WorkerId, Revision] = MappingProxyType({})
 
 
 class ConfigSwaps:
@@ -24,16 +27,20 @@ class ConfigSwaps:
     def __init__(self, *, store: Store, keys: Keys, me: WorkerId) -> None:
         self._store, self._keys, self._me = store, keys, me
 
-    async def swap(self, config: ShardConfig, base: Revision, registration: Revision) -> tuple[SwapOutcome, Revision]:
+    async def swap(
+        self, config: ShardConfig, base: Revision, registration: Revision, also: Mapping[WorkerId, Revision] = NOBODY_ELSE
+    ) -> tuple[SwapOutcome, Revision]:
         """Put `config` if the epoch of its shard is `base` and this worker has that registration.
 
-        Returns the outcome and the new epoch, which is 0 unless the outcome is DONE.
+        also: further workers, which must have these registrations. Returns the outcome and the new epoch, which is 0
+        unless the outcome is DONE.
         """
         key = self._keys.shard(config.shard)
+        registered = {**also, self._me: registration}
         transaction = Transaction(
             compares=(
                 Unchanged(key=key, mod_revision=base),
-                Unchanged(key=self._keys.worker(self._me), mod_revision=registration),
+                *(Unchanged(key=self._keys.worker(worker), mod_revision=registered[worker]) for worker in sorted(registered)),
             ),
             then=(Put(key=key, value=encode_shard(config)),),
         )

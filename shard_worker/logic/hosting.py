@@ -16,7 +16,18 @@ from enum import StrEnum
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import ReplicaId, Revision, ShardId, Term, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, leads, may_lead, replica_on, resigned
+from shoal.core.shard_config import (
+    ShardConfig,
+    ShardEntry,
+    ShardState,
+    handed_over,
+    is_gone,
+    leads,
+    may_lead,
+    may_take_over,
+    replica_on,
+    resigned,
+)
 
 
 class Local(StrEnum):
@@ -155,9 +166,22 @@ class ReopenReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RaiseTerm:
-    """Give the primary the next term by a swap: it was reopened within its term, and may not lead twice in one term."""
+    """Give the primary the next term by a swap: it was reopened within its term, or has stepped down in it, and may not
+    lead twice in one term."""
 
     entry: ShardEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandOver:
+    """Lead no more, and only then make another replica in sync the primary, by a swap. config: its term.
+
+    The swap relies on the registration of the new primary's worker, too. If it is not done, the old primary, which
+    leads no more, tries it again, or gets the next term.
+    """
+
+    entry: ShardEntry
+    config: ShardConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +214,7 @@ HostStep = (
     | TellSpec
     | ReopenReplica
     | RaiseTerm
+    | HandOver
     | CloseReplica
     | DropReplica
 )
@@ -237,15 +262,32 @@ def _step_of_open(view: HostView, entry: ShardEntry, local: LocalReplica, collec
         return TellSpec(shard=shard, spec=collection.spec)
     if local.behind is not None and local.behind == entry.config.primary and not may_lead(entry.config, replica):
         return TakeSnapshot(entry=entry, replica=replica, primary=local.behind, collection=collection)
-    return RaiseTerm(entry=entry) if elected and local.idle_term == entry.config.term else None
+    if not elected:
+        return None
+    handing_over = None if entry.config.successor is None else hand_over_to(view.map, entry, entry.config.successor)
+    if handing_over is not None:
+        return handing_over
+    return RaiseTerm(entry=entry) if local.idle_term == entry.config.term else None
+
+
+def hand_over_to(cluster: ClusterMap, entry: ShardEntry, successor: ReplicaId) -> HandOver | None:
+    """Return the step by which a primary makes a replica its successor; None if that replica cannot lead now.
+
+    It can if it is in sync, on a live worker, and the isr is large enough to commit.
+    """
+    home = cluster.workers.get(entry.config.worker_of.get(successor, WorkerId("")))
+    if home is None or not may_take_over(entry.config, successor):
+        return None
+    return HandOver(entry=entry, config=handed_over(dataclasses.replace(entry.config, successor=successor), home.registration))
 
 
 def next_term(config: ShardConfig) -> ShardConfig:
     """Return the configuration in which the same primary begins a new term.
 
-    With another term its records cannot be mistaken for the records it lost.
+    With another term its records cannot be mistaken for the records it lost. It was asked to hand over in the old term,
+    if at all.
     """
-    return dataclasses.replace(config, term=Term(config.term + 1))
+    return dataclasses.replace(config, term=Term(config.term + 1), successor=None)
 
 
 def _step_of_absent(view: HostView, entry: ShardEntry, replica: ReplicaId, collection: Collection) -> HostStep | None:

@@ -42,7 +42,7 @@ from shoal.runtime.clock import boot_s, wall_ms
 from shoal.shard_worker.index.search.search import SearchedView
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
-from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot
+from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, LeadNoMore
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
@@ -102,7 +102,7 @@ class Replica:
         call; peers: calls to the other members; changed: called on the loop when `behind`, `failure` or
         `idle_term` has changed.
         """
-        self.id = replica
+        self.id, self.collection_name = replica, spec.name
         self._shard, self._spec = shard, spec
         self._engine, self.pools, self._memory, self._lease_held = engine, pools, memory, lease_held
         self._registration = Revision(0)
@@ -157,11 +157,6 @@ class Replica:
         return ReplicaStatus(replica=self.id, role=self.role, applied_seq=self._writer.machine.applied_seq)
 
     @property
-    def collection_name(self) -> str:
-        """Return the name of its collection."""
-        return self._spec.name
-
-    @property
     def writes_pending(self) -> int:
         """Return the number of writes that wait for their acknowledgement."""
         return self._writer.waiting
@@ -177,6 +172,10 @@ class Replica:
         self._registration = registration
         self._time.tell()
         self._writer.feed(ConfigSeen(config=config, epoch=epoch, registration=registration))
+
+    def lead_no_more(self, term: Term) -> None:
+        """End this term at once: after the call it answers no write and no primary read in it any more."""
+        self._writer.feed(LeadNoMore(term=term))
 
     def tell_space(self, reason: str | None) -> None:
         """Take whether there is room on the disk. reason: why not, None if there is."""

@@ -195,8 +195,9 @@ def renamed_learner(config: ShardConfig, before: ReplicaId, after: ReplicaId) ->
     homes = {after if each == before else each: home for each, home in config.worker_of.items()}
     learners = tuple(after if each == before else each for each in config.learners)
     move = config.move
-    if move is not None and move.target == before:
-        move = replace(move, target=after)
+    if move is not None:
+        source, target = (after if each == before else each for each in (move.source, move.target))
+        move = Move(source=source, target=target)
     return replace(config, learners=learners, worker_of=homes, move=move)
 
 
@@ -208,6 +209,21 @@ def handed_over(config: ShardConfig, registration: Revision) -> ShardConfig:
     assert config.successor is not None
     assert config.successor in config.isr
     return replace(config, term=Term(config.term + 1), primary=config.successor, primary_reg=registration, successor=None)
+
+
+def passing(config: ShardConfig) -> ReplicaId | None:
+    """Return the replica of a move that does not count for the replica count; None while nothing moves.
+
+    That is the target until it is in sync, then the source.
+    """
+    if config.move is None:
+        return None
+    return config.move.source if config.move.target in config.isr else config.move.target
+
+
+def may_take_over(config: ShardConfig, replica: ReplicaId) -> bool:
+    """Return whether the primary may hand over to a replica: it is another one in sync, it stays, and it can commit."""
+    return replica in config.isr and replica not in (config.primary, *config.leaving) and len(config.isr) >= config.min_isr
 
 
 def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:

@@ -54,6 +54,11 @@ class Keys:
         return f"{self.prefix}forgotten/{worker}"
 
     @property
+    def drain_turn(self) -> str:
+        """Key that every change of drains and forgotten workers writes, so that two at once are noticed."""
+        return f"{self.prefix}ops/drains"
+
+    @property
     def rebalance(self) -> str:
         """Key of the newest applied plan."""
         return f"{self.prefix}ops/rebalance"

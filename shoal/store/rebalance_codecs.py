@@ -1,12 +1,12 @@
 """Turns plans, settings of balancing and drains into the JSON texts that the store keeps, and back.
 
-A text that cannot be read raises DataLoss; no part of it is guessed.
+A text that cannot be read raises DataLoss; no part of it is guessed. A plan may have thousands of items, and the end of
+a plan puts it twice in one transaction. So each text is written once, and its items are rows of numbers.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shoal.core.ids import ClusterId, CollectionId, Revision, ShardId, WorkerId
@@ -30,13 +30,13 @@ def encode_rebalance(entry: RebalanceEntry) -> bytes:
     """Return an applied plan as stored."""
     return text_of(
         {
-            "plan": dataclasses.asdict(entry.plan),
+            "plan": _from_plan(entry.plan),
             "state": entry.state,
             "asked_by": entry.asked_by,
             "started_ms": entry.started_ms,
             "ended_ms": entry.ended_ms,
-            "given_up": _by_number(entry.given_up),
-            "outcomes": _by_number(entry.outcomes),
+            "given_up": _by_text(entry.given_up),
+            "outcomes": _by_text(entry.outcomes),
         }
     )
 
@@ -51,8 +51,8 @@ def decode_rebalance(key: str, value: bytes, revision: int) -> RebalanceEntry:
             asked_by=raw["asked_by"],
             started_ms=int(raw["started_ms"]),
             ended_ms=int(raw["ended_ms"]),
-            given_up={int(number): str(why) for number, why in raw["given_up"].items()},
-            outcomes={int(number): ItemState(state) for number, state in raw["outcomes"].items()},
+            given_up=_by_number(raw["given_up"]),
+            outcomes={number: ItemState(state) for number, state in _by_number(raw["outcomes"]).items()},
             revision=Revision(revision),
         )
 
@@ -105,11 +105,62 @@ def decode_drain(key: str, value: bytes, revision: int) -> Drain:
     return decoded(key, value, build)
 
 
-def _by_number(texts: Mapping[int, str]) -> dict[str, str]:
-    return {str(number): text for number, text in texts.items()}
+def encode_forgotten(asked_by: str, since_ms: int) -> bytes:
+    """Return what is kept of a worker that is forgotten. Only the key counts; the value is for people who read it."""
+    return text_of({"asked_by": asked_by, "since_ms": since_ms})
+
+
+def _by_text(texts: Mapping[int, str]) -> dict[str, list[int]]:
+    """Return the numbers of each text, since many items share one."""
+    found: dict[str, list[int]] = {}
+    for number, text in sorted(texts.items()):
+        found.setdefault(str(text), []).append(number)
+    return found
+
+
+def _by_number(raw: dict[str, Any]) -> dict[int, str]:
+    texts = {int(number): text for text, numbers in raw.items() for number in numbers}
+    return {number: texts[number] for number in sorted(texts)}
+
+
+class _Texts:
+    """The texts of a plan, each once. Rows name them by their place."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.places = {text: place for place, text in enumerate(texts)}
+
+    def place(self, text: str) -> int:
+        return self.places.setdefault(text, len(self.places))
+
+
+def _from_plan(plan: RebalancePlan) -> dict[str, Any]:
+    texts = _Texts()
+    rows = {
+        "workers": [_from_balance(each, texts) for each in plan.workers],
+        "moves": [[*_from_item(each, texts), each.memory_bytes, each.disk_bytes, texts.place(each.why)] for each in plan.moves],
+        "hand_overs": [_from_item(each, texts) for each in plan.hand_overs],
+        "pinned": [[*_from_shard(each.collection, each.shard, texts), texts.place(each.why)] for each in plan.pinned],
+    }
+    return {
+        **rows,
+        "texts": list(texts.places),
+        "id": plan.id,
+        "kind": plan.kind,
+        "subject": plan.subject,
+        "cluster": plan.cluster,
+        "revision": plan.revision,
+        "fingerprint": plan.fingerprint,
+        "tolerance": plan.tolerance,
+        "replicas": plan.replicas,
+        "bytes": plan.bytes,
+        "least_bytes": plan.least_bytes,
+        "seconds": plan.seconds,
+        "left": list(plan.left),
+    }
 
 
 def _to_plan(raw: dict[str, Any]) -> RebalancePlan:
+    texts = dict(enumerate(raw["texts"]))
     return RebalancePlan(
         id=raw["id"],
         kind=PlanKind(raw["kind"]),
@@ -119,21 +170,59 @@ def _to_plan(raw: dict[str, Any]) -> RebalancePlan:
         fingerprint=raw["fingerprint"],
         tolerance=float(raw["tolerance"]),
         replicas=raw["replicas"],
-        workers=tuple(WorkerBalance(**{**each, "worker": WorkerId(each["worker"])}) for each in raw["workers"]),
-        moves=tuple(PlannedMove(**_with_ids(each)) for each in raw["moves"]),
-        hand_overs=tuple(PlannedHandOver(**_with_ids(each)) for each in raw["hand_overs"]),
+        workers=tuple(_to_balance(row, texts) for row in raw["workers"]),
+        moves=tuple(_to_move(row, texts) for row in raw["moves"]),
+        hand_overs=tuple(PlannedHandOver(**_to_item(row, texts)) for row in raw["hand_overs"]),
         bytes=raw["bytes"],
         least_bytes=raw["least_bytes"],
         seconds=float(raw["seconds"]),
-        pinned=tuple(PinnedShard(**{**each, "shard": _to_shard(each["shard"])}) for each in raw["pinned"]),
+        pinned=tuple(PinnedShard(**_to_shard(row, texts), why=texts[row[-1]]) for row in raw["pinned"]),
         left=tuple(raw["left"]),
     )
 
 
-def _with_ids(raw: dict[str, Any]) -> dict[str, Any]:
-    return {**raw, "shard": _to_shard(raw["shard"]), "source": WorkerId(raw["source"]), "target": WorkerId(raw["target"])}
+def _from_shard(collection: str, shard: ShardId, texts: _Texts) -> list[int]:
+    return [texts.place(collection), texts.place(shard.collection), shard.number]
 
 
-def _to_shard(raw: Any) -> ShardId:
-    collection, number = raw
-    return ShardId(CollectionId(collection), int(number))
+def _to_shard(row: Sequence[int], texts: Mapping[int, str]) -> dict[str, Any]:
+    collection, id, number = row[:3]
+    return {"collection": texts[collection], "shard": ShardId(CollectionId(texts[id]), number)}
+
+
+def _from_item(item: PlannedMove | PlannedHandOver, texts: _Texts) -> list[int]:
+    places = (texts.place(item.source), texts.place(item.target))
+    return [*_from_shard(item.collection, item.shard, texts), *places, item.number]
+
+
+def _to_item(row: Sequence[int], texts: Mapping[int, str]) -> dict[str, Any]:
+    source, target, number = row[3:6]
+    return {**_to_shard(row, texts), "source": WorkerId(texts[source]), "target": WorkerId(texts[target]), "number": number}
+
+
+def _to_move(row: Sequence[int], texts: Mapping[int, str]) -> PlannedMove:
+    memory_bytes, disk_bytes, why = row[6:]
+    return PlannedMove(**_to_item(row, texts), memory_bytes=memory_bytes, disk_bytes=disk_bytes, why=texts[why])
+
+
+_BALANCE_NUMBERS = (
+    "capacity_bytes",
+    "bytes",
+    "target_bytes",
+    "after_bytes",
+    "primaries",
+    "primaries_after",
+    "in_bytes",
+    "out_bytes",
+)
+
+
+def _from_balance(worker: WorkerBalance, texts: _Texts) -> list[int]:
+    numbers = (getattr(worker, name) for name in _BALANCE_NUMBERS)
+    return [texts.place(worker.worker), texts.place(worker.zone), *numbers, int(worker.draining)]
+
+
+def _to_balance(row: Sequence[int], texts: Mapping[int, str]) -> WorkerBalance:
+    worker, zone, *numbers, draining = row
+    named = dict(zip(_BALANCE_NUMBERS, numbers, strict=True))
+    return WorkerBalance(worker=WorkerId(texts[worker]), zone=texts[zone], draining=bool(draining), **named)

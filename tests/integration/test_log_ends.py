@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import grpc
 import pytest
 
+from shoal.coordinator import log_ends
 from shoal.coordinator.log_ends import GrpcReplicaReports
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.ids import CollectionId, Revision, Seq, ShardId, Term, WorkerId
@@ -18,6 +20,7 @@ from shoal.runtime.interceptors import call_table
 from shoal.runtime.server import GrpcServer
 from shoal.v1 import replication_pb2, worker_pb2
 from shoal.wire.call_parts import shard_from_message
+from shoal.wire.channels import ChannelOptions
 from shoal.wire.services import REPLICATION, WORKER
 from tests.support.network.ports import free_port
 
@@ -104,4 +107,37 @@ def test_failures_are_told_by_those_that_answer() -> None:
             told = await reports.failures(workers.values(), ANSWER_S)
         assert told == {"w0": frozenset({"id-c/1"}), "w1": frozenset({"id-c/1"})}
 
+    asked(check)
+
+
+def test_statuses_keep_one_connection_to_each_worker_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    closed: list[str] = []
+    opens = log_ends.open_aio_channel
+
+    def counting(address: str, options: ChannelOptions) -> grpc.aio.Channel:
+        channel = opens(address, options)
+        close = channel.close
+
+        async def noted(grace: float | None) -> None:
+            closed.append(address)
+            await close(grace)
+
+        opened.append(address)
+        channel.close = noted  # type: ignore[method-assign]
+        return channel
+
+    async def check(reports: GrpcReplicaReports, workers: dict[WorkerId, WorkerEntry]) -> None:
+        w0, w1 = workers[WorkerId("w0")], workers[WorkerId("w1")]
+        async with asyncio.timeout(WAIT_S):
+            for _ in range(3):
+                told = await reports.statuses((w0, w1), WAIT_S)
+                assert {worker: list(status.failed) for worker, status in told.items()} == {"w0": ["id-c/1"], "w1": ["id-c/1"]}
+            assert sorted(opened) == sorted((w0.address, w1.address))
+            assert (await reports.statuses((w1,), WAIT_S)).keys() == {"w1"}
+            assert closed == [w0.address]
+            await reports.close()
+        assert sorted(opened) == sorted(closed)
+
+    monkeypatch.setattr(log_ends, "open_aio_channel", counting)
     asked(check)

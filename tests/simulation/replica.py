@@ -17,7 +17,15 @@ from shoal.core.shard_calls import Consistency, ReadTerms, WriteAck
 from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.logic.replication import primary_read
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, LogMatches, NoRoom
-from shoal.shard_worker.logic.replication.events import DISK_LIMIT, ConfigSeen, FetchSnapshot, ReplicaEvent, SpaceChanged, Tick
+from shoal.shard_worker.logic.replication.events import (
+    DISK_LIMIT,
+    ConfigSeen,
+    FetchSnapshot,
+    LeadNoMore,
+    ReplicaEvent,
+    SpaceChanged,
+    Tick,
+)
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
@@ -130,6 +138,10 @@ class Replica:
         self._registration = registration
         self._writer.feed(self._time())
         self._writer.feed(ConfigSeen(config=config, epoch=epoch, registration=registration))
+
+    def lead_no_more(self, term: Term) -> None:
+        """See the product's Replica."""
+        self._writer.feed(LeadNoMore(term=term))
 
     def tell_space(self, reason: str | None) -> None:
         """See the product's Replica."""

@@ -33,6 +33,13 @@ class ConfigSeen:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LeadNoMore:
+    """The replica is to lead no more in this term: another one is about to be made primary, after this event."""
+
+    term: Term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TermStored:
     """A term was made durable."""
 
@@ -147,6 +154,7 @@ class Tick:
 
 ReplicaEvent = (
     ConfigSeen
+    | LeadNoMore
     | TermStored
     | WriteAsked
     | CallerLeft

@@ -7,7 +7,7 @@ record counts as committed only if it is on the isr before the swap and on the i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -266,12 +266,25 @@ class Leadership:
         for peer in self.peers.values():
             if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
                 return shrunk(config, peer.id)
-        if len(keepers(config, config.primary)) + 1 >= max(config.rf, config.min_isr + 1):
-            # The isr may always hold one more than min_isr. Otherwise a lost member could be neither removed nor
-            # replaced.
-            return None
-        joins = next((peer for peer in self.peers.values() if self._may_join(peer, commit_seq, now_ms)), None)
+        joins = next((peer for peer in self._with_a_place() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)
+
+    def _with_a_place(self) -> Iterable[Peer]:
+        """Return the members for which the isr has a place.
+
+        The isr may always hold one more than min_isr. Otherwise a lost member could be neither removed nor replaced.
+        While a replica moves, there is one place beyond rf. Until the target is in sync, only the target may take it;
+        then any member: otherwise a member that fell behind could not return before the source leaves, and the source
+        cannot leave before that member returns.
+        """
+        config = self.config
+        taken, places = len(keepers(config, config.primary)) + 1, max(config.rf, config.min_isr + 1)
+        if taken < places:
+            return self.peers.values()
+        if config.move is None or taken >= max(places, config.rf + 1):
+            return ()
+        target = config.move.target
+        return self.peers.values() if target in config.isr else (peer for peer in self.peers.values() if peer.id == target)
 
     def _has_begun(self) -> bool:
         """Return whether all of the isr has this term's no-op, and so all records before it.

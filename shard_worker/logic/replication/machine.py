@@ -15,13 +15,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
+from shoal.shard_worker.logic.replication import refusals
 from shoal.shard_worker.logic.replication.append import Append, Diverged, LogMatches, NoRoom, Refused
 from shoal.shard_worker.logic.replication.events import (
-    DISK_LIMIT,
     Acknowledge,
     AnswerAppend,
     AppendAsked,
@@ -31,6 +31,7 @@ from shoal.shard_worker.logic.replication.events import (
     ConfigSeen,
     FetchSnapshot,
     ForgetRequests,
+    LeadNoMore,
     LogRead,
     LogTrimmed,
     PeerAnswered,
@@ -94,6 +95,7 @@ class ReplicaMachine:
         self._now_ms = 0
         self._serials = itertools.count(1)
         self._storing_term = opened.known_term
+        self._given_up_term = Term(0)
         self._waiting: list[AppendAsked] = []
         self._owed: list[tuple[Ticket, Seq]] = []
         self._fresh_at: Seq | None = None
@@ -176,6 +178,8 @@ class ReplicaMachine:
         match event:
             case ConfigSeen():
                 return self._see_config(event)
+            case LeadNoMore(term=term):
+                return self._give_up_term(term)
             case TermStored(term=term):
                 return self._begin_term(term)
             case WriteAsked():
@@ -199,8 +203,6 @@ class ReplicaMachine:
                 self._ticked_ms = now_ms
             case PeerAnswered() | PeerSilent() | LogRead() | SwapEnded():
                 return self._hear_of_members(event)
-            case CallerLeft():
-                pass
         return []
 
     # Leading
@@ -243,9 +245,9 @@ class ReplicaMachine:
             return []
         if isinstance(self.role, Leading | Candidate) and self.role.config.term == config.term:
             return self._follow_config(config, event.epoch)
-        if leads(config, self.replica, event.registration) and config.term > self.known_term:
+        if leads(config, self.replica, event.registration) and config.term > max(self.known_term, self._given_up_term):
             self.role = Candidate(config=config, epoch=event.epoch)
-            return [*self._refuse_pending(_stepped_down("it was elected anew")), self._store_term(config.term)]
+            return [*self._refuse_pending(refusals.stepped_down("it was elected anew")), self._store_term(config.term)]
         if config.term > self.known_term:
             return self._step_down(f"term {config.term} belongs to another replica or to another life of this worker")
         return []
@@ -280,9 +282,15 @@ class ReplicaMachine:
         self.role = Leading(leadership=leadership)
         return [*effects, AppendRecords(records=(noop,))]
 
+    def _give_up_term(self, term: Term) -> list[ReplicaEffect]:
+        """End a term for good: even if its number is not durable yet, this replica does not lead in it again."""
+        self._given_up_term = max(self._given_up_term, term)
+        leads_in_it = isinstance(self.role, Leading | Candidate) and self.role.config.term <= term
+        return self._step_down("it hands over to another replica") if leads_in_it else []
+
     def _step_down(self, reason: str) -> list[ReplicaEffect]:
         self.role = Idle()
-        return self._refuse_pending(_stepped_down(reason))
+        return self._refuse_pending(refusals.stepped_down(reason))
 
     def _break(self, error: ShoalError) -> list[ReplicaEffect]:
         self.role = Failed(error=error)
@@ -294,7 +302,7 @@ class ReplicaMachine:
     def _refuse_failed(self, event: ReplicaEvent, error: ShoalError) -> list[ReplicaEffect]:
         match event:
             case WriteAsked(ticket=ticket):
-                return [self._refused(ticket, _refusal_of(error))]
+                return [self._refused(ticket, refusals.after_failure(error))]
             case AppendAsked(ticket=ticket):
                 return [RefuseAppend(ticket=ticket, error=error)]
             case _:
@@ -393,7 +401,7 @@ class ReplicaMachine:
             case Remembered(seq=seq, affected=affected):
                 return [Acknowledge(ticket=event.ticket, seq=seq, affected=affected)]
             case TooOld(newest=newest):
-                return [self._refused(event.ticket, _too_old(event.request_id, newest), "maybe")]
+                return [self._refused(event.ticket, refusals.too_old(event.request_id, newest), "maybe")]
             case Unheard():
                 return self._append_write(event, self.role.leadership)
 
@@ -474,22 +482,6 @@ class ReplicaMachine:
         for pending in self._pending.values():
             if ticket in pending.tickets:
                 pending.tickets.remove(ticket)
-
-
-def _refusal_of(failure: ShoalError) -> ShoalError:
-    """Return the error for later writes after a storage failure. An immediate retry does not help on a full disk."""
-    full = failure.details.limit == DISK_LIMIT
-    return ResourceExhausted(failure.message, failure.details) if full else failure
-
-
-def _stepped_down(reason: str) -> Unavailable:
-    return Unavailable(f"the primary stepped down: {reason}; the write may have been applied")
-
-
-def _too_old(request_id: RequestId, newest: int) -> ShoalError:
-    return PreconditionFailed(
-        f"write {request_id} is too old to tell whether it was applied (newest of this client: {newest}); use a new request id"
-    )
 
 
 def queue_full(writes: int, size: int) -> ShoalError:

@@ -1,5 +1,6 @@
 import dataclasses
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from shoal.shard_worker.logic.hosting import (
     ConfirmReplica,
     CreateReplica,
     DropReplica,
+    HandOver,
     HostView,
     JoinAnew,
     Local,
@@ -267,3 +269,69 @@ def test_a_look_at_the_workers_own_shards_finds_what_a_look_at_the_whole_map_fin
     others = [shard for shard in everything if shard not in changed]
     assert next_steps(newer, others) == next_steps(seen, others), "what is not among the changed ones has the same step"
     assert len(next_steps(newer, changed)) + len(next_steps(newer, others)) == len(next_steps(newer))
+
+
+BACKUP = ReplicaId("b")
+
+
+def asked(**changes) -> ShardEntry:
+    """Return a shard of two replicas in sync, whose primary, here, is asked to hand over to the other one."""
+    fields = {
+        "isr": (REPLICA, BACKUP),
+        "worker_of": {REPLICA: ME, BACKUP: WorkerId("other")},
+        "rf": 2,
+        "successor": BACKUP,
+        **changes,
+    }
+    return dataclasses.replace(entry(), config=dataclasses.replace(entry().config, **fields))
+
+
+def seen_with(each: ShardEntry, *workers: str, **changes) -> HostView:
+    seen = view(each, **{"local": local(), "folders": FOLDER, **changes})
+    live = {
+        WorkerId(name): WorkerEntry(
+            id=WorkerId(name), address=f"{name}:1", incarnation="i", pid=1, node="n", zone="", registration=Revision(number)
+        )
+        for number, name in enumerate(workers, 11)
+    }
+    return dataclasses.replace(seen, map=dataclasses.replace(seen.map, workers=live))
+
+
+def test_a_primary_hands_over_to_the_successor_it_was_given_in_the_next_term():
+    each = asked()
+    (step,) = next_steps(seen_with(each, "other"))
+    assert isinstance(step, HandOver)
+    expected = {"term": Term(2), "primary": BACKUP, "primary_reg": Revision(11), "successor": None}
+    assert step.config == dataclasses.replace(each.config, **expected), "the isr and all else stay as they were"
+    (again,) = next_steps(seen_with(each, "other", local=local(idle_term=1)))
+    assert again == step, "the swap did not happen: it is tried again, not led again"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"isr": (REPLICA,), "learners": (BACKUP,)},
+        {"leaving": (BACKUP,)},
+        {"min_isr": 3},
+        {"successor": REPLICA},
+        {"successor": ReplicaId("gone")},
+        {"primary_reg": Revision(6)},
+        {"primary": BACKUP, "primary_reg": Revision(11), "successor": REPLICA},
+    ],
+)
+def test_nothing_is_handed_over_to_a_replica_that_could_not_lead_or_commit_or_by_one_that_does_not_lead(changes):
+    assert next_steps(seen_with(asked(**changes), "other")) == []
+
+
+def test_a_primary_that_has_stepped_down_for_a_successor_that_is_gone_gets_the_next_term_and_is_asked_no_more():
+    each = asked()
+    assert next_steps(seen_with(each)) == [], "it still leads, and its successor is not there"
+    assert next_steps(seen_with(each, local=local(idle_term=1))) == [RaiseTerm(entry=each)]
+    assert next_term(each.config) == dataclasses.replace(each.config, term=Term(2), successor=None)
+
+
+def test_a_hand_over_waits_until_the_replica_has_its_configuration_and_the_shard_is_active():
+    each = asked()
+    assert next_steps(seen_with(each, "other", local=local(epoch=19))) == [TellConfig(entry=each)]
+    creating = asked(state=ShardState.CREATING)
+    assert next_steps(seen_with(creating, "other")) == [ConfirmReplica(entry=creating)]

@@ -4,21 +4,27 @@ needed is lost.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.shard_config import (
+    Move,
     ShardConfig,
     ShardState,
     commit_point,
     departed,
     expanded,
+    handed_over,
     is_gone,
     is_spare,
     leads,
     may_lead,
     may_shrink,
+    may_take_over,
+    passing,
     renamed_learner,
     replica_on,
     resigned,
@@ -121,6 +127,41 @@ def test_a_learner_that_begins_anew_has_another_id_in_its_place():
     assert changed.learners == (D, C)
     assert replica_on(changed, WorkerId("wb")) == D
     assert B not in changed.worker_of
+
+
+def test_a_move_follows_the_new_id_of_its_target_or_source():
+    moving = replace(config("a", learners="bc"), move=Move(source=C, target=B))
+    assert renamed_learner(moving, B, D).move == Move(source=C, target=D)
+    assert renamed_learner(moving, C, D).move == Move(source=D, target=B)
+    assert renamed_learner(replace(moving, move=Move(source=A, target=C)), B, D).move == Move(source=A, target=C)
+
+
+def test_of_a_move_the_target_does_not_count_until_it_is_in_sync_then_the_source_does_not():
+    assert passing(config("ab")) is None
+    assert passing(replace(config("ab", learners="c"), move=Move(source=A, target=C))) == C
+    assert passing(replace(config("abc"), move=Move(source=A, target=C))) == A
+
+
+def test_a_primary_hands_over_only_to_another_replica_in_sync_that_stays_and_can_commit():
+    whole = config("abc", learners="d", leaving="c", min_isr=2)
+    assert [each for each in (A, B, C, D) if may_take_over(whole, each)] == [B]
+    assert not may_take_over(config("ab", min_isr=3), B)
+    asked = replace(whole, successor=B)
+    after = handed_over(asked, Revision(9))
+    assert after == replace(whole, term=Term(4), primary=B, primary_reg=Revision(9), successor=None)
+
+
+def test_changes_of_members_keep_what_is_under_way_and_what_a_newer_version_keeps_here():
+    extras = {"move": Move(source=B, target=C), "successor": B, "unknown": {"later": 1}}
+    before = replace(config("abc", learners="d", elr="", min_isr=1), **extras)
+    for after in (
+        shrunk(before, C),
+        expanded(before, D),
+        without_eligible(before),
+        resigned(before, A, intact=True),
+        departed(before, D),
+    ):
+        assert {name: getattr(after, name) for name in extras} == extras
 
 
 def test_who_departed_is_named_nowhere():

@@ -16,6 +16,7 @@ from shoal.shard_worker.logic.replication.events import (
     ApplyRecords,
     CallerLeft,
     ConfigSeen,
+    LeadNoMore,
     RecordsApplied,
     RecordsDurable,
     Refuse,
@@ -26,9 +27,10 @@ from shoal.shard_worker.logic.replication.events import (
     WriteAsked,
 )
 from shoal.shard_worker.logic.replication.machine import MAX_PENDING_WRITES, ReplicaMachine
+from shoal.shard_worker.logic.replication.primary_read import served_term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory
-from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
+from shoal.shard_worker.logic.replication.roles import Idle, Leading, ReplicaAtOpening
 
 ME, OTHER = ReplicaId("me"), ReplicaId("other")
 SHARD = ShardId(CollectionId("c"), 0)
@@ -184,6 +186,41 @@ def test_a_primary_that_learns_of_another_steps_down_and_says_maybe():
     assert refusal.error.details.applied == {str(SHARD): "maybe"}
     (no,) = machine.handle(write(2))
     assert no.error.details.applied == {str(SHARD): "no"}
+
+
+def test_a_primary_that_hands_over_answers_nothing_more_in_its_term_and_never_leads_in_it_again():
+    machine = serving()
+    machine.handle(write(1))
+    (refused,) = machine.handle(LeadNoMore(term=Term(1)))
+    assert isinstance(refused, Refuse)
+    assert refused.error.details.applied == {str(SHARD): "maybe"}
+    assert served_term(machine) is None
+    assert machine.serves_reads, "reads that need no primary go on"
+    assert machine.handle(durable(2)) == [], "what was on the way is not committed by it"
+    (late,) = machine.handle(write(2))
+    assert isinstance(late, Refuse)
+    for epoch in (10, 11, 12):
+        assert machine.handle(seen(1, epoch=epoch)) == []
+    assert isinstance(machine.role, Idle)
+    assert machine.handle(seen(2, epoch=13)) == [StoreTerm(term=Term(2))], "a later term is another matter"
+
+
+def test_a_candidate_that_hands_over_before_its_term_is_durable_does_not_begin_it_later():
+    machine = ReplicaMachine(opened(), RequestMemory())
+    machine.handle(seen(1))
+    assert machine.handle(LeadNoMore(term=Term(1))) == []
+    assert machine.handle(seen(1, epoch=11)) == []
+    assert machine.handle(TermStored(term=Term(1))) == []
+    assert machine.handle(seen(1, epoch=12)) == []
+    assert isinstance(machine.role, Idle)
+
+
+def test_a_hand_over_of_an_earlier_term_does_not_end_this_one():
+    machine = serving()
+    machine.handle(seen(2, epoch=11))
+    machine.handle(TermStored(term=Term(2)))
+    assert machine.handle(LeadNoMore(term=Term(1))) == []
+    assert isinstance(machine.role, Leading)
 
 
 def test_reelection_of_the_same_replica_lets_its_callers_ask_again_and_then_answers_them():
