@@ -70,7 +70,7 @@ class OperationVerbs(CollectionVerbs):
         plan = yield from self.plan_rebalance(plan_id, timeout)
         if plan.empty:
             why = "; ".join(plan.left) or "everything is as it was"
-            raise PreconditionFailed(f"nothing of the plan {plan.subject or plan_id} can be undone: {why}", ErrorDetails(field="plan_id"))
+            raise PreconditionFailed(f"nothing of the plan {plan.subject or plan_id} can be undone: {why}", ErrorDetails(field="plan"))
         return (yield from self.apply_rebalance(plan, asked_by, timeout))
 
     def rebalance_progress(self, plan_id: str, timeout: float | None) -> Flow[RebalanceProgress]:

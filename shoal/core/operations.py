@@ -13,6 +13,9 @@ from shoal.core.requests import Request
 DEFAULT_LISTED_PLANS = 20
 """Plans of a page of the history, if the caller gives no limit."""
 
+PLAN_IS_STALE = "fingerprint"
+"""The field of the PreconditionFailed that refuses a plan because the cluster has changed since it was made."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRebalance(Request):

@@ -173,18 +173,18 @@ class BalancingTwin:
         if not request.undo:
             return self.plan
         if not self.entries:
-            raise NotFound("no plan was applied yet, so there is none to undo", ErrorDetails(field="plan_id"))
+            raise NotFound("no plan was applied yet, so there is none to undo", ErrorDetails(field="plan"))
         return self.undoes
 
     def ApplyRebalance(self, request: calls.ApplyRebalance) -> RebalanceProgress:
         known = {each.id: each for each in (self.plan, self.undoes)}
         plan = request.plan or known.get(request.plan_id)
         if plan is None:
-            raise NotFound(f"plan {request.plan_id!r} is not known", ErrorDetails(field="plan_id"))
+            raise NotFound(f"plan {request.plan_id!r} is not known", ErrorDetails(field="plan"))
         if self.changed or plan.fingerprint != PLAN.fingerprint:
             raise PreconditionFailed(CHANGED, ErrorDetails(field="fingerprint"))
         if self.entries and self.entries[0].active:
-            raise PreconditionFailed(f"plan {self.entries[0].plan.id} runs already", ErrorDetails(field="plan_id"))
+            raise PreconditionFailed(f"plan {self.entries[0].plan.id} runs already", ErrorDetails(field="plan"))
         self._begin(plan, request.asked_by)
         self.plan = EMPTY
         return self._progress()
@@ -192,7 +192,7 @@ class BalancingTwin:
     def DescribeRebalance(self, request: calls.DescribeRebalance) -> RebalanceProgress:
         if not self.entries or request.plan_id not in ("", *(each.plan.id for each in self.entries)):
             what = f"plan {request.plan_id!r} was never applied" if request.plan_id else "no plan was applied yet"
-            raise NotFound(what, ErrorDetails(field="plan_id"))
+            raise NotFound(what, ErrorDetails(field="plan"))
         if self.entries[0].state is PlanState.RUNS:
             self._looks = min(self._looks + 1, len(self.steps) - 1)
             if self._looks == len(self.steps) - 1:
@@ -201,7 +201,7 @@ class BalancingTwin:
 
     def ControlRebalance(self, request: calls.ControlRebalance) -> RebalanceProgress:
         if not self.entries or not self.entries[0].active:
-            raise PreconditionFailed("no plan runs", ErrorDetails(field="plan_id"))
+            raise PreconditionFailed("no plan runs", ErrorDetails(field="plan"))
         match request.action:
             case PlanAction.PAUSE:
                 self.entries[0] = dataclasses.replace(self.entries[0], state=PlanState.PAUSED)
@@ -236,14 +236,15 @@ class BalancingTwin:
         drain = Drain(primaries_only=request.primaries_only, asked_by=request.asked_by, since_ms=NOW_MS)
         left = 0 if request.primaries_only else found.replicas
         self.workers[found.worker] = dataclasses.replace(found, drain=drain, left=left)
-        self._draining = None if request.primaries_only else found.worker
         if request.primaries_only:
             self.workers[found.worker] = dataclasses.replace(self.workers[found.worker], primaries=0)
+        else:
+            self._draining = found.worker
         return self.workers[found.worker]
 
     def UndrainWorker(self, request: calls.UndrainWorker) -> WorkerStanding:
         found = self._worker(request.worker)
-        self._draining = None
+        self._draining = None if self._draining == found.worker else self._draining
         self.workers[found.worker] = dataclasses.replace(found, drain=None, left=0)
         return self.workers[found.worker]
 

@@ -38,6 +38,8 @@ COMMANDS = leaves(typer.main.get_command(app), "shoal")
 
 
 PROFILE_VERBS = ("list", "set", "remove", "show")
+REBALANCE_VERBS = ("plan", "apply", "undo", "watch", "pause", "resume", "cancel", "set", "auto", "history")
+WORKER_VERBS = ("list", "drain", "undrain", "forget")
 
 
 def test_the_tree_is_whole():
@@ -48,6 +50,8 @@ def test_the_tree_is_whole():
         *(f"shoal {verb}" for verb in verbs),
         *(f"shoal collection {noun}" for noun in nouns),
         *(f"shoal profile {verb}" for verb in PROFILE_VERBS),
+        *(f"shoal rebalance {verb}" for verb in REBALANCE_VERBS),
+        *(f"shoal worker {verb}" for verb in WORKER_VERBS),
     }
 
 
