@@ -35,10 +35,13 @@ def check_replicas(cluster: ClusterMap, before: CollectionSpec | None, spec: Col
     more = spec.replicas - (0 if before is None else before.replicas)
     if more <= 0:
         return
-    if len(cluster.workers) < spec.replicas:
+    open_to = Placement.of(cluster).workers
+    if len(open_to) < spec.replicas:
+        closed = len(cluster.workers) - len(open_to)
         raise PreconditionFailed(
             f"collection {spec.name!r} cannot have {spec.replicas} replicas of each shard: they need as many workers, "
-            f"{len(cluster.workers)} {'is' if len(cluster.workers) == 1 else 'are'} live",
+            f"{len(cluster.workers)} {'is' if len(cluster.workers) == 1 else 'are'} live"
+            + (f", {closed} of them {'is' if closed == 1 else 'are'} drained or forgotten" if closed else ""),
             ErrorDetails(field="replicas"),
         )
     _check_room(cluster, spec, more)

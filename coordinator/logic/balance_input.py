@@ -86,7 +86,7 @@ def balance_workers(cluster: ClusterMap, reports: Reports) -> list[BalanceWorker
                 most_replicas=entry.file_budget // entry.replica_files if entry.replica_files else 0,
                 draining=drain is not None and not drain.primaries_only,
                 may_lead=drain is None,
-                accepts=entry.can_move and report is not None and not report.disk,
+                accepts=drain is None and entry.can_move and report is not None and not report.disk,
             )
         )
     return found

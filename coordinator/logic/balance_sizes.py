@@ -13,10 +13,14 @@ from shoal.core.sizing import REPLICA_BASE_BYTES
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardSizes:
-    """Bytes of one replica of a shard in memory and on disk: of its largest. untold: its workers that report none."""
+    """Bytes of one replica of a shard in memory and on disk: of its largest.
+
+    told: whether a worker reports one; untold: its workers that do not.
+    """
 
     memory_bytes: int = REPLICA_BASE_BYTES
     disk_bytes: int = 0
+    told: bool = False
     untold: tuple[WorkerId, ...] = ()
 
 
@@ -37,4 +41,5 @@ def shard_sizes(config: ShardConfig, reports: Mapping[WorkerId, WorkerStatus]) -
             untold.append(worker)
         else:
             memory, disk = max(memory, replica.memory_bytes), max(disk, replica.disk_bytes)
-    return ShardSizes(memory_bytes=memory, disk_bytes=disk, untold=tuple(sorted(untold)))
+    told = len(untold) < len(config.worker_of)
+    return ShardSizes(memory_bytes=memory, disk_bytes=disk, told=told, untold=tuple(sorted(untold)))

@@ -1,18 +1,24 @@
-"""Chooses the worker of a new replica: in a zone without other replicas of the shard if possible, else evenly over the
-live workers that have memory and open files for it. A worker never gets two replicas of a shard."""
+"""Chooses the worker of a new replica: in a zone without other replicas of the shard if possible, else where there is
+most room for its collection. A worker never gets two replicas of a shard, and nothing is placed on a drained or
+forgotten one.
+"""
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Group
 from typing import Self
 
+import numpy as np
+
+from shoal.coordinator.logic.balance_sizes import ShardSizes
+from shoal.coordinator.logic.placement_loads import EMPTY, Ints, PlacementLoads, Ranking, WorkerRoom
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, WorkerId
 from shoal.core.memory_budget import replica_rooms
+from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardConfig
 
 Rooms = Callable[[WorkerId], int | None]
@@ -22,51 +28,67 @@ Rooms = Callable[[WorkerId], int | None]
 class Placement:
     """Counts the replicas and primaries of each live worker, including those placed in this round. Used for one round.
 
-    budgets: memory that each live worker may use, in bytes; 0 if it does not report it. zones: zone of each worker; ""
-    for none. file_rooms: most replicas that a worker has open files for, of the workers that report it. placed: the map
-    that shows which replicas there are. What belongs to one collection or one worker is counted when it is first asked
-    for.
+    rooms: the workers that replicas may be placed on. zones: zone of each live worker; "" for none. placed: the map
+    that shows which replicas there are. reports: newest status of workers, with the sizes of their replicas. What
+    belongs to one collection or one worker is counted when it is first asked for.
     """
 
     def __init__(
         self,
-        budgets: Mapping[WorkerId, int],
+        rooms: Mapping[WorkerId, WorkerRoom],
         zones: Mapping[WorkerId, str] | None = None,
-        file_rooms: Mapping[WorkerId, int] | None = None,
         placed: ClusterMap | None = None,
+        reports: Mapping[WorkerId, WorkerStatus] | None = None,
     ) -> None:
-        self._budgets, self._zones, self._file_rooms = dict(sorted(budgets.items())), dict(zones or {}), dict(file_rooms or {})
-        self._placed = ClusterMap() if placed is None else placed
+        self._rooms, self._zones = dict(sorted(rooms.items())), dict(zones or {})
+        self._placed, self._reports = ClusterMap() if placed is None else placed, reports or {}
         self._total = _totals(self._placed)
-        self._of_collection: dict[CollectionId, Counter[WorkerId]] = {}
         self._primaries: dict[WorkerId, int] = {}
         self._primaries_of_collection: dict[CollectionId, Counter[WorkerId]] = {}
-        self._standings: dict[WorkerId, tuple[int, int, WorkerId] | None] = {}
-        self._queue: _Queue | None = None
+        self._held: dict[CollectionId, Ints] = {}
+        self._known_loads: PlacementLoads | None = None
+        self._known_ranking: Ranking | None = None
 
     @classmethod
-    def of(cls, cluster: ClusterMap) -> Self:
-        """Return the placement that the map shows.
+    def of(cls, cluster: ClusterMap, reports: Mapping[WorkerId, WorkerStatus] | None = None) -> Self:
+        """Return the placement that the map shows. reports: newest status of workers; without one, replicas count as
+        empty.
 
-        Replicas of collections that are being dropped are not counted, since they are about to be removed.
+        Replicas of collections that are being dropped are not counted, since they are about to be removed. Nothing is
+        placed on a worker that is drained or forgotten, or that reports that its disk is nearly full.
         """
-        workers = cluster.workers.items()
-        return cls(
-            {worker: entry.memory_budget_bytes for worker, entry in workers},
-            {worker: entry.zone for worker, entry in workers},
-            {worker: entry.file_budget // entry.replica_files for worker, entry in workers if entry.replica_files},
-            cluster,
-        )
+        told = reports or {}
+        rooms = {
+            worker: WorkerRoom(
+                zone=entry.zone,
+                budget_bytes=entry.memory_budget_bytes,
+                disk_bytes=entry.disk_bytes,
+                most_replicas=entry.file_budget // entry.replica_files if entry.replica_files else None,
+            )
+            for worker, entry in cluster.workers.items()
+            if worker not in cluster.drains and worker not in cluster.forgotten and not (worker in told and told[worker].disk)
+        }
+        return cls(rooms, {worker: entry.zone for worker, entry in cluster.workers.items()}, cluster, told)
 
-    def add(self, collection: CollectionId, worker: WorkerId) -> None:
-        """Count one more replica of `collection` on `worker`."""
-        self._replicas_of(collection)[worker] += 1
+    @property
+    def workers(self) -> Group[WorkerId]:
+        """The workers that replicas may be placed on."""
+        return self._rooms.keys()
+
+    def add(self, collection: CollectionId, worker: WorkerId, size: ShardSizes = EMPTY, beside: Group[WorkerId] = ()) -> None:
+        """Count one more replica of `collection` on `worker`. beside: workers of the shard's other replicas."""
         self._total[worker] += 1
-        self._standings.pop(worker, None)
-        if self._queue is not None and self._queue.collection == collection and worker in self._budgets:
-            self._queue.put(worker, self._rank(self._replicas_of(collection), worker))
+        if worker not in self._rooms:
+            return
+        loads, held = self._loads(), self._held_of(collection)
+        number = loads.number_of[worker]
+        loads.add(number, size, loads.numbers(beside))
+        ranking = self._known_ranking
+        if ranking is not None and ranking.collection == collection and ranking.size == size:
+            ranking.placed(number)
         else:
-            self._queue = None
+            held[number] += 1
+            self._known_ranking = None
 
     def add_primary(self, collection: CollectionId, worker: WorkerId) -> None:
         """Count one more replica on `worker` as a primary."""
@@ -74,25 +96,30 @@ class Placement:
         self._primaries_of(collection)[worker] += 1
         self._primaries[worker] += 1
 
-    def choose(self, collection: CollectionId, taken: Group[WorkerId], beside: Group[WorkerId] = ()) -> WorkerId | None:
-        """Return the worker for a new replica of `collection`; None if no live worker outside `taken` has room for it.
+    def choose(
+        self, collection: CollectionId, taken: Group[WorkerId], beside: Group[WorkerId] = (), size: ShardSizes = EMPTY
+    ) -> WorkerId | None:
+        """Return the worker for a new replica of `collection`; None if no worker outside `taken` has room for it.
 
-        taken: workers that hold the shard already. beside: workers of the shard's other replicas. The order of choice:
-        a zone without any of `beside`, fewest replicas of the collection, most room, fewest replicas in all, smallest
-        id.
+        taken: workers that hold the shard already. beside: workers of the shard's other replicas. size: of these
+        others. The order of choice: a zone without any of `beside`, then that of Ranking.
         """
-        queue = self._queue_of(collection)
+        loads = self._loads()
         crowded = {self._zones[worker] for worker in beside if worker in self._zones}
-        return queue.first(taken, queue.zones - crowded) or queue.first(taken, queue.zones & crowded)
+        chosen = self._ranking(collection, size).first(loads.numbers(taken), loads.numbers(beside), crowded)
+        return None if chosen is None else loads.ids[chosen]
 
-    def choose_several(self, collection: CollectionId, count: int, taken: Group[WorkerId], beside: Group[WorkerId]) -> tuple[WorkerId, ...]:
+    def choose_several(
+        self, collection: CollectionId, count: int, taken: Group[WorkerId], beside: Group[WorkerId], size: ShardSizes = EMPTY
+    ) -> tuple[WorkerId, ...]:
         """Return different workers for up to `count` new replicas of one shard, and count these replicas."""
         chosen: list[WorkerId] = []
         while len(chosen) < count:
-            worker = self.choose(collection, {*taken, *chosen}, {*beside, *chosen})
+            near = {*beside, *chosen}
+            worker = self.choose(collection, {*taken, *chosen}, near, size)
             if worker is None:
                 break
-            self.add(collection, worker)
+            self.add(collection, worker, size, near)
             chosen.append(worker)
         return tuple(chosen)
 
@@ -119,28 +146,44 @@ class Placement:
         return min(said, default=None)
 
     def memory_rooms(self, worker: WorkerId) -> int | None:
-        """Return how many more replicas a worker has memory for; None if it does not report its budget."""
-        return replica_rooms(self._budgets[worker], self._total[worker])
+        """Return how many more empty replicas a worker has memory for; None if it does not report its budget."""
+        loads = self._loads()
+        return replica_rooms(self._rooms[worker].budget_bytes, int(loads.taken[loads.number_of[worker]]))
 
     def file_rooms(self, worker: WorkerId) -> int | None:
         """Return how many more replicas a worker may open files for; None if it does not report its limit."""
-        whole = self._file_rooms.get(worker)
-        return None if whole is None else max(0, whole - self._total[worker])
+        most = self._rooms[worker].most_replicas
+        return None if most is None else max(0, most - self._total[worker])
 
     def rooms_in_all(self, most: int | None = None, rooms: Rooms | None = None) -> int | None:
-        """Return how many more replicas all live workers have room for; None if one of them does not report its room.
+        """Return how many more replicas all workers have room for; None if one of them does not report its room.
 
         most: counts at most this many on each worker. rooms: counts only this kind of room."""
-        said = [each for each in map(rooms or self.rooms, self._budgets) if each is not None]
-        if len(said) < len(self._budgets):
+        said = [each for each in map(rooms or self.rooms, self._rooms) if each is not None]
+        if len(said) < len(self._rooms):
             return None
         return sum(said if most is None else (min(each, most) for each in said))
 
-    def _replicas_of(self, collection: CollectionId) -> Counter[WorkerId]:
-        found = self._of_collection.get(collection)
+    def _loads(self) -> PlacementLoads:
+        if self._known_loads is None:
+            self._known_loads = PlacementLoads(self._rooms, self._placed, self._reports)
+        return self._known_loads
+
+    def _ranking(self, collection: CollectionId, size: ShardSizes) -> Ranking:
+        known = self._known_ranking
+        if known is None or known.collection != collection or known.size != size:
+            found = self._placed.collections.get(collection)
+            wanted = 0 if found is None else found.spec.shards * found.spec.replicas
+            known = self._known_ranking = Ranking(self._loads(), collection, wanted, self._held_of(collection), size)
+        return known
+
+    def _held_of(self, collection: CollectionId) -> Ints:
+        """Return how many replicas of a collection each worker holds."""
+        found = self._held.get(collection)
         if found is None:
-            homes = (home for config in self._configs_of(collection) for home in config.worker_of.values())
-            found = self._of_collection[collection] = Counter(homes)
+            loads = self._loads()
+            homes = [home for config in self._configs_of(collection) for home in loads.numbers(config.worker_of.values())]
+            found = self._held[collection] = np.bincount(np.array(homes, dtype=np.int64), minlength=len(loads.ids)).astype(np.int64)
         return found
 
     def _primaries_of(self, collection: CollectionId) -> Counter[WorkerId]:
@@ -163,70 +206,6 @@ class Placement:
     def _configs_of(self, collection: CollectionId) -> Iterable[ShardConfig]:
         entries = () if _is_dropping(self._placed, collection) else self._placed.shards_of(collection)
         return (entry.config for entry in entries)
-
-    def _queue_of(self, collection: CollectionId) -> _Queue:
-        if self._queue is None or self._queue.collection != collection:
-            of_collection = self._replicas_of(collection)
-            ranks = {worker: self._rank(of_collection, worker) for worker in self._budgets}
-            self._queue = _Queue(collection, ranks, self._zones)
-        return self._queue
-
-    def _rank(self, of_collection: Mapping[WorkerId, int], worker: WorkerId) -> Rank | None:
-        """Return the rank of a live worker for a replica of a collection; None if it has no room."""
-        if worker not in self._standings:
-            self._standings[worker] = self._standing(worker)
-        standing = self._standings[worker]
-        return None if standing is None else (of_collection.get(worker, 0), *standing)
-
-    def _standing(self, worker: WorkerId) -> tuple[int, int, WorkerId] | None:
-        """Return what a worker's rank is for every collection; None if it has no room."""
-        rooms = self.rooms(worker)
-        return None if rooms == 0 else (-(rooms or 0), self._total[worker], worker)
-
-
-Rank = tuple[int, int, int, WorkerId]
-"""Replicas of the collection, rooms below zero, replicas in all, id: the smallest is chosen."""
-
-
-class _Queue:
-    """The workers with room for a replica of one collection: a heap for each zone, so that a choice looks at few."""
-
-    def __init__(self, collection: CollectionId, ranks: Mapping[WorkerId, Rank | None], zones: Mapping[WorkerId, str]) -> None:
-        """ranks: of all live workers; None for one without room."""
-        self.collection, self._newest, self._zones = collection, dict(ranks), zones
-        self._heaps: dict[str, list[Rank]] = {}
-        for worker, rank in ranks.items():
-            if rank is not None:
-                self._heaps.setdefault(zones.get(worker, ""), []).append(rank)
-        for heap in self._heaps.values():
-            heapq.heapify(heap)
-
-    @property
-    def zones(self) -> Set[str]:
-        """The zones of all workers that had room."""
-        return self._heaps.keys()
-
-    def put(self, worker: WorkerId, rank: Rank | None) -> None:
-        """Give a worker its next rank; None: it has no room. Older ones stay in the heap and are passed over."""
-        self._newest[worker] = rank
-        if rank is not None:
-            heapq.heappush(self._heaps[self._zones.get(worker, "")], rank)
-
-    def first(self, taken: Group[WorkerId], zones: Iterable[str]) -> WorkerId | None:
-        """Return the worker with the smallest rank in these zones that is not taken; None if there is none."""
-        ranks = (self._first_of(self._heaps[zone], taken) for zone in zones)
-        return min((rank for rank in ranks if rank is not None), default=(0, 0, 0, None))[3]
-
-    def _first_of(self, heap: list[Rank], taken: Group[WorkerId]) -> Rank | None:
-        passed: list[Rank] = []
-        while heap and (heap[0][3] in taken or self._newest[heap[0][3]] != heap[0]):
-            rank = heapq.heappop(heap)
-            if self._newest[rank[3]] == rank:
-                passed.append(rank)
-        found = heap[0] if heap else None
-        for rank in passed:
-            heapq.heappush(heap, rank)
-        return found
 
 
 def _totals(cluster: ClusterMap) -> Counter[WorkerId]:

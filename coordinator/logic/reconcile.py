@@ -79,7 +79,7 @@ def _steps(snapshot: Snapshot) -> Iterator[Step]:
     if cluster.cluster is None:
         yield CreateCluster(cluster=new_cluster_id(snapshot.seed))
     yield from _elections(snapshot)
-    placement = Placement.of(cluster)
+    placement = Placement.of(cluster, snapshot.reports)
     yield from _first_placements(snapshot, placement)
     yield from _activations(snapshot)
     changed = set[ShardId]()

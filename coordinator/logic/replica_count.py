@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Container, Sequence
 
+from shoal.coordinator.logic.balance_sizes import shard_sizes
 from shoal.coordinator.logic.failover import has_primary
 from shoal.coordinator.logic.moves import moving_step
 from shoal.coordinator.logic.placement import Placement
@@ -113,7 +114,8 @@ def _addition(
 ) -> AddLearners | None:
     config = entry.config
     beside = {config.worker_of[member] for member in staying(config) if member in config.worker_of}
-    homes = placement.choose_several(collection.id, count, taken=set(config.worker_of.values()), beside=beside)
+    size = shard_sizes(config, snapshot.reports)
+    homes = placement.choose_several(collection.id, count, taken=set(config.worker_of.values()), beside=beside, size=size)
     if not homes:
         return None
     return AddLearners(

@@ -46,9 +46,10 @@ def memory_budget(limits: Sequence[MemoryLimit], *, percent: float, given_bytes:
     return MemoryBudget(budget_bytes=int(left * percent / 100), why=f"{percent:g} % of what {least.name} leaves")
 
 
-def replica_rooms(budget_bytes: int, replicas: int) -> int | None:
-    """Return how many more replicas may be placed on a worker that holds `replicas`; None if its budget is unknown (0).
+def replica_rooms(budget_bytes: int, taken_bytes: int) -> int | None:
+    """Return how many more empty replicas may be placed on a worker whose replicas take `taken_bytes`; None if its
+    budget is unknown (0).
 
-    Only the memory of an empty replica is counted, because its later size is unknown.
+    Only the memory of an empty replica is counted for a new one, because its later size is unknown.
     """
-    return max(0, budget_bytes // REPLICA_BASE_BYTES - replicas) if budget_bytes else None
+    return max(0, (budget_bytes - taken_bytes) // REPLICA_BASE_BYTES) if budget_bytes else None

@@ -43,6 +43,7 @@ def test_the_budget_and_the_process_itself_stay_within_every_limit(found: list[M
 
 def test_rooms_for_replicas() -> None:
     assert replica_rooms(0, 3) is None
-    assert replica_rooms(10 * REPLICA_BASE_BYTES, 3) == 7
+    assert replica_rooms(10 * REPLICA_BASE_BYTES, 3 * REPLICA_BASE_BYTES) == 7
+    assert replica_rooms(10 * REPLICA_BASE_BYTES, 3 * REPLICA_BASE_BYTES + 1) == 6
     assert replica_rooms(REPLICA_BASE_BYTES - 1, 0) == 0
-    assert replica_rooms(REPLICA_BASE_BYTES, 3) == 0
+    assert replica_rooms(REPLICA_BASE_BYTES, 3 * REPLICA_BASE_BYTES) == 0
