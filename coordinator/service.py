@@ -9,11 +9,13 @@ from typing import Any
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
+from shoal.core import operations
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.wire import collections, recovery
+from shoal.wire.operations import CALLS
 from shoal.wire.services import COORDINATOR
 
 UNBOUNDED_CALL_S = 60.0
@@ -58,6 +60,56 @@ class CoordinatorService:
         asked = recovery.audit_request_from_message(request)
         entries, following = await self._recoverer.audit(asked.limit, asked.before, _timeout_s(context))
         return recovery.audit_page_to_message(AuditPage(entries=tuple(entries), following=following))
+
+    async def PlanRebalance(self, request: Any, context: CallContext) -> Any:
+        """Return a plan. Nothing is changed."""
+        call = CALLS[operations.PlanRebalance]
+        return call.written(await self._operator.plan(call.read(request), _timeout_s(context)))
+
+    async def ApplyRebalance(self, request: Any, context: CallContext) -> Any:
+        """Begin a plan."""
+        call = CALLS[operations.ApplyRebalance]
+        return call.written(await self._operator.apply(call.read(request), _timeout_s(context)))
+
+    async def DescribeRebalance(self, request: Any, context: CallContext) -> Any:
+        """Return how far a plan is."""
+        call = CALLS[operations.DescribeRebalance]
+        return call.written(await self._operator.describe(call.read(request), _timeout_s(context)))
+
+    async def ControlRebalance(self, request: Any, context: CallContext) -> Any:
+        """Pause, resume or cancel a plan."""
+        call = CALLS[operations.ControlRebalance]
+        return call.written(await self._operator.control(call.read(request), _timeout_s(context)))
+
+    async def SetBalance(self, request: Any, context: CallContext) -> Any:
+        """Change settings of balancing, and return all of them."""
+        call = CALLS[operations.SetBalance]
+        return call.written(await self._operator.set_balance(call.read(request), _timeout_s(context)))
+
+    async def ListRebalances(self, request: Any, context: CallContext) -> Any:
+        """Return the applied plans, newest first."""
+        call = CALLS[operations.ListRebalances]
+        return call.written(await self._operator.history(call.read(request), _timeout_s(context)))
+
+    async def ListWorkers(self, request: Any, context: CallContext) -> Any:
+        """Return the workers, live or not, and the settings of balancing."""
+        call = CALLS[operations.ListWorkers]
+        return call.written(await self._operator.workers(call.read(request), _timeout_s(context)))
+
+    async def DrainWorker(self, request: Any, context: CallContext) -> Any:
+        """Move everything away from a worker, or only the lead of its shards."""
+        call = CALLS[operations.DrainWorker]
+        return call.written(await self._operator.drain(call.read(request), _timeout_s(context)))
+
+    async def UndrainWorker(self, request: Any, context: CallContext) -> Any:
+        """Let a worker hold replicas again."""
+        call = CALLS[operations.UndrainWorker]
+        return call.written(await self._operator.undrain(call.read(request), _timeout_s(context)))
+
+    async def ForgetWorker(self, request: Any, context: CallContext) -> Any:
+        """Replace the replicas of a worker that will not return."""
+        call = CALLS[operations.ForgetWorker]
+        return call.written(await self._operator.forget(call.read(request), _timeout_s(context)))
 
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
