@@ -11,10 +11,19 @@ from collections.abc import Callable
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.administer import Administrator
+from shoal.coordinator.audit_log import AuditLog
+from shoal.coordinator.balancing import Balancing
+from shoal.coordinator.draining import Draining
 from shoal.coordinator.election import Election
 from shoal.coordinator.log_ends import GrpcReplicaReports
+from shoal.coordinator.logic.balance_changes import has_changed
+from shoal.coordinator.logic.balance_input import plan_of
+from shoal.coordinator.logic.plan_run import item_states
 from shoal.coordinator.loop import Loop
 from shoal.coordinator.metrics import StepMeter, gather
+from shoal.coordinator.operate import Operator
+from shoal.coordinator.plan_store import PlanStore
+from shoal.coordinator.plans import PlanLogic, Plans
 from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import CoordinatorService
 from shoal.coordinator.settings import CoordinatorSettings
@@ -66,6 +75,11 @@ class CoordinatorRole:
             calls=self._reports, cluster=lambda: self._observer.map, leads=lambda: self.leads, clock=boot_s
         )
         self._loop = self._new_loop(keys)
+        requests = self._new_requests(keys)
+        plan_store = PlanStore(keys=keys, wall_ms=wall_ms)
+        audit = AuditLog(keys=keys, wall_ms=wall_ms, new_id=_new_id)
+        plans = self._new_plans(requests, plan_store, audit)
+        self._balancing = self._new_balancing(requests, keys, plans, plan_store)
         gather(
             self._metrics,
             leads=lambda: self.leads,
@@ -73,7 +87,8 @@ class CoordinatorRole:
             connected=lambda: self._observer.connected,
         )
         self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
-        self._server.add(call_table(self._new_service(keys, limits).calls(), metrics=self._metrics))
+        service = self._new_service(requests, keys, limits, self._new_operator(requests, keys, plans, audit))
+        self._server.add(call_table(service.calls(), metrics=self._metrics))
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Coordinator")
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,6 +112,7 @@ class CoordinatorRole:
             self._election.run(self.address),
             self._loop.run(),
             self._worker_reports.run(),
+            self._balancing.run(),
             self._tell_health(),
         )
         self._tasks = [asyncio.create_task(run) for run in runs]
@@ -175,8 +191,8 @@ class CoordinatorRole:
             wall_ms=wall_ms,
         )
 
-    def _new_service(self, keys: Keys, limits: Limits) -> CoordinatorService:
-        requests = UserRequests(
+    def _new_requests(self, keys: Keys) -> UserRequests:
+        return UserRequests(
             store=self._store,
             keys=keys,
             observer=self._observer,
@@ -186,9 +202,41 @@ class CoordinatorRole:
             call_s=self._settings.store_timeout_s,
         )
 
-        def new_id() -> str:
-            return str(uuid.uuid4())
+    def _new_plans(self, requests: UserRequests, store: PlanStore, audit: AuditLog) -> Plans:
+        logic = PlanLogic(plan_of=plan_of, has_changed=has_changed, item_states=item_states)
+        return Plans(requests=requests, store=store, reports=self._worker_reports, logic=logic, audit=audit, new_id=_new_id)
 
-        administrator = Administrator(requests=requests, keys=keys, new_id=new_id, limits=limits)
-        recoverer = Recoverer(requests=requests, keys=keys, reports=self._reports, wall_ms=wall_ms, new_id=new_id)
-        return CoordinatorService(administrator, recoverer, limits)
+    def _new_balancing(self, requests: UserRequests, keys: Keys, plans: Plans, store: PlanStore) -> Balancing:
+        return Balancing(
+            requests=requests,
+            keys=keys,
+            observer=self._observer,
+            changes=self._changes,
+            reports=self._worker_reports,
+            plans=plans,
+            store=store,
+            leads=lambda: self.leads,
+            clock=boot_s,
+            wall_ms=wall_ms,
+        )
+
+    def _new_operator(self, requests: UserRequests, keys: Keys, plans: Plans, audit: AuditLog) -> Operator:
+        draining = Draining(
+            requests=requests,
+            keys=keys,
+            reports=self._worker_reports,
+            audit=audit,
+            absent_s=self._loop.absent_s,
+            replace_after_s=self._settings.replace_after_s,
+            wall_ms=wall_ms,
+        )
+        return Operator(requests=requests, keys=keys, plans=plans, draining=draining, audit=audit)
+
+    def _new_service(self, requests: UserRequests, keys: Keys, limits: Limits, operator: Operator) -> CoordinatorService:
+        administrator = Administrator(requests=requests, keys=keys, new_id=_new_id, limits=limits)
+        recoverer = Recoverer(requests=requests, keys=keys, reports=self._reports, wall_ms=wall_ms, new_id=_new_id)
+        return CoordinatorService(administrator, recoverer, operator, limits)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,10 +1,13 @@
-"""The internal service shoal.v1.Coordinator: passes routers' calls to Administrator and Recoverer. Decides nothing."""
+"""The internal service shoal.v1.Coordinator: passes routers' calls to Administrator, Recoverer and Operator. Decides
+nothing.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from shoal.coordinator.administer import Administrator
+from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
@@ -23,8 +26,8 @@ _MARGIN_S = 0.2
 class CoordinatorService:
     """The calls of routers to the leading coordinator. Messages: see proto/shoal/v1/coordinator.proto."""
 
-    def __init__(self, administrator: Administrator, recoverer: Recoverer, limits: Limits) -> None:
-        self._administrator, self._recoverer, self._limits = administrator, recoverer, limits
+    def __init__(self, administrator: Administrator, recoverer: Recoverer, operator: Operator, limits: Limits) -> None:
+        self._administrator, self._recoverer, self._operator, self._limits = administrator, recoverer, operator, limits
 
     async def CreateCollection(self, request: Any, context: CallContext) -> Any:
         """Create a collection. Answers when the collection is usable."""

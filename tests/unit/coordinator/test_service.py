@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from shoal.coordinator.administer import Administrator
+from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import UNBOUNDED_CALL_S, CoordinatorService, timeout_s_of
 from shoal.core.alteration import Alteration
@@ -58,7 +59,7 @@ class Caller:
 
 
 def served(clerk: Clerk, limits: Limits | None = None) -> CoordinatorService:
-    return CoordinatorService(cast(Administrator, clerk), cast(Recoverer, clerk), limits or Limits())
+    return CoordinatorService(cast(Administrator, clerk), cast(Recoverer, clerk), cast(Operator, clerk), limits or Limits())
 
 
 def creating(remaining_s: float | None = None, limits: Limits | None = None, **fields: object) -> tuple[object, ...]:
