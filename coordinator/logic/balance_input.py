@@ -77,6 +77,7 @@ def balance_workers(cluster: ClusterMap, reports: Reports) -> list[BalanceWorker
         if worker in cluster.forgotten:
             continue
         drain, report = cluster.drains.get(worker), reports.get(worker)
+        known = entry.can_move and report is not None
         found.append(
             BalanceWorker(
                 id=worker,
@@ -86,7 +87,8 @@ def balance_workers(cluster: ClusterMap, reports: Reports) -> list[BalanceWorker
                 most_replicas=entry.file_budget // entry.replica_files if entry.replica_files else 0,
                 draining=drain is not None and not drain.primaries_only,
                 may_lead=drain is None,
-                accepts=drain is None and entry.can_move and report is not None and not report.disk,
+                accepts=drain is None and known and not (report is not None and report.disk),
+                fixed=not known,
             )
         )
     return found

@@ -22,7 +22,8 @@ class BalanceWorker:
 
     capacity_bytes: memory that its replicas may take, 0 if unknown; disk_bytes: size of its disk, 0 if unknown;
     most_replicas: that it may open, 0 if unknown; draining: its replicas are to leave; may_lead: it may have primaries;
-    accepts: replicas may be moved to it.
+    accepts: replicas may be moved to it; fixed: all its shards are pinned and it accepts none, so it is to hold what it
+    holds.
     """
 
     id: WorkerId
@@ -33,6 +34,7 @@ class BalanceWorker:
     draining: bool = False
     may_lead: bool = True
     accepts: bool = True
+    fixed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

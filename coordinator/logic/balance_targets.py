@@ -24,10 +24,10 @@ _HALVINGS = 60
 def target_bytes(state: BalanceState) -> Floats:
     """Return the target of each worker, (W,) in bytes; 0 for one that is drained.
 
-    A worker that can neither give nor take keeps what it holds.
+    A worker that is fixed keeps what it holds.
     """
     target = np.zeros(len(state.workers))
-    fixed = _cannot_change(state)
+    fixed = state.fixed
     target[fixed] = state.load[fixed]
     sharing = state.staying & ~fixed
     zones = sorted({int(zone) for zone in state.zone[sharing]})
@@ -63,10 +63,6 @@ def _movable(state: BalanceState) -> npt.NDArray[np.int64]:
     shard, place = np.nonzero((state.first_homes >= 0) & ~state.pinned[:, None])
     np.add.at(movable, state.first_homes[shard, place], state.size[shard])
     return movable
-
-
-def _cannot_change(state: BalanceState) -> npt.NDArray[np.bool_]:
-    return np.asarray(state.staying & ~state.accepts & (_movable(state) == 0))
 
 
 def _shared_bytes(state: BalanceState, fixed: npt.NDArray[np.bool_]) -> float:

@@ -161,15 +161,15 @@ class Ranking:
             apart = order.copy()
             for zone in crowded:
                 apart[self._loads.in_zone.get(zone, taken)] = np.inf
-            apart = order if apart.min(initial=np.inf) == np.inf else apart
-        least = apart.min(initial=np.inf)
-        if least == np.inf:
+        rows = _least_rows(apart)
+        if not len(rows) and crowded:
+            rows = _least_rows(order)
+        if not len(rows):
             return None
-        rows = np.flatnonzero(apart == least)
         if len(rows) > 1:
             shared = self._loads.shared[beside].sum(axis=0)[rows] if beside else -self._loads.most_shared[rows]
             rows = rows[shared == shared.min()]
-        return int(rows[np.argmin(self._fullness[rows])])
+        return int(rows[self._fullness[rows].argmin()])
 
     def _look_at(self, worker: int) -> None:
         """Give a worker its place in the order."""
@@ -184,6 +184,14 @@ class Ranking:
             self._order[worker] = _SECOND + full / (1 + full)
         else:
             self._order[worker] = 2 * _SECOND + held
+
+
+def _least_rows(order: Floats) -> Ints:
+    """Return the rows with the least value; none if all are infinite."""
+    if not len(order):
+        return np.empty(0, dtype=np.int64)
+    least = order.min()
+    return (order == least).nonzero()[0] if least < np.inf else np.empty(0, dtype=np.int64)
 
 
 _NEAR = 1e-9

@@ -28,6 +28,7 @@ from shoal.runtime.metrics import Measure, unmeasured
 from shoal.shard_worker.index.replica_index import DEFAULT_BOUNDS, IndexStats, ReplicaIndex
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.logic.memory_ledger import ReplicaCost, joined_cost
+from shoal.shard_worker.logic.replication.leadership import REPLAY_BYTES
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, RequestMemory
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
@@ -59,15 +60,17 @@ class EngineSettings:
     """Settings of an engine.
 
     growing_rows: bound of the growing segment; checkpoint_bytes: of applied state since the last checkpoint, at which
-    the next one is due; retained_bytes: of the log kept for members that catch up; readers: connections for reads, more
-    than reading threads, so that the event loop never waits for one; flushed: see LogSettings; payload_bounds: of the
-    index over payloads; hot_filters: shared by the replicas of a worker; maps_unused: see GrowingSegment.
+    the next one is due; retained_bytes: of the log kept for members that catch up; replay_bytes: see REPLAY_BYTES;
+    readers: connections for reads, more than reading threads, so that the event loop never waits for one; flushed: see
+    LogSettings; payload_bounds: of the index over payloads; hot_filters: shared by the replicas of a worker;
+    maps_unused: see GrowingSegment.
     """
 
     growing_rows: int = 10_000
     log_file_bytes: int = 64 * 1024 * 1024
     checkpoint_bytes: int = 64 * 1024 * 1024
     retained_bytes: int = 512 * 1024 * 1024
+    replay_bytes: int = REPLAY_BYTES
     readers: int = 4
     flushed: Measure = unmeasured
     payload_bounds: PayloadBounds = DEFAULT_BOUNDS
@@ -166,6 +169,8 @@ class Engine:
             applied_seq=self._store.applied_seq,
             last_time_ms=newest_ms,
             tail=tail,
+            stretches=self._log.stretches,
+            replay_bytes=self._settings.replay_bytes,
         )
 
     @property

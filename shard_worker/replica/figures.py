@@ -5,6 +5,7 @@ from __future__ import annotations
 from shoal.core.ids import ShardId
 from shoal.core.shard_calls import ReplicaStatus, ShardStats
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
+from shoal.shard_worker.logic.replication.roles import Leading
 from shoal.shard_worker.replica.engine import Engine
 from shoal.shard_worker.replica.sealing import Sealing
 from shoal.shard_worker.resources.memory import WorkerMemory
@@ -39,3 +40,12 @@ def figures_of(shard: ShardId, machine: ReplicaMachine, engine: Engine, sealing:
         memory_bytes=index.memory_bytes,
         waiting=sealing.waiting,
     )
+
+
+def replication_of(machine: ReplicaMachine) -> tuple[int, int] | None:
+    """Return the number of members in sync, and the records that the furthest behind lacks; None unless it leads.
+
+    May be called on any thread.
+    """
+    role = machine.role
+    return (len(role.config.isr), role.leadership.furthest_behind()) if isinstance(role, Leading) else None

@@ -42,13 +42,13 @@ from shoal.runtime.clock import boot_s, wall_ms
 from shoal.shard_worker.index.search.search import SearchedView
 from shoal.shard_worker.index.view import IndexView
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer
-from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, LeadNoMore
+from shoal.shard_worker.logic.replication.events import ConfigSeen, FetchSnapshot, LeadNoMore, SnapshotRefused
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import is_lost, is_sure, served_term, sure_term
 from shoal.shard_worker.logic.replication.record import RecordKind
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading
 from shoal.shard_worker.replica.engine import Beginning, Engine
-from shoal.shard_worker.replica.figures import figures_of, status_of
+from shoal.shard_worker.replica.figures import figures_of, replication_of, status_of
 from shoal.shard_worker.replica.files import ReplicaFiles
 from shoal.shard_worker.replica.machine_time import MachineTime
 from shoal.shard_worker.replica.reading import ON_LOOP_US, FoundRows, ReplicaReading, is_large_read, reads_store, stored_us
@@ -341,12 +341,12 @@ class Replica:
         return figures_of(self._shard, self._writer.machine, self._engine, self._sealing)
 
     def replication_now(self) -> tuple[int, int] | None:
-        """Return the number of members in sync, and the records that the furthest behind lacks; None unless it leads.
+        """See replication_of. May be called on any thread."""
+        return replication_of(self._writer.machine)
 
-        May be called on any thread.
-        """
-        role = self._writer.machine.role
-        return (len(role.config.isr), role.leadership.furthest_behind()) if isinstance(role, Leading) else None
+    def refused_snapshot(self) -> None:
+        """Take that there was no room for a snapshot of it on this worker."""
+        self._writer.feed(SnapshotRefused())
 
     async def close(self) -> None:
         """Refuse new calls, end reads and the build, make everything durable."""

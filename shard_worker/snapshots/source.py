@@ -68,7 +68,11 @@ class SnapshotSource:
         if pins >= MOST_PINS:
             purpose = "moves" if asked.move else "repair"
             raise ResourceExhausted(f"{pins} snapshots for {purpose} are being fetched from this worker, at most {MOST_PINS} may be")
-        self._check_space(shard, found.stats_now().bytes)
+        try:
+            self._check_space(shard, found.stats_now().bytes)
+        except ResourceExhausted:
+            found.refused_snapshot()
+            raise
         pinning = asyncio.create_task(self._pin(asked, found))
         self._beginning[pinning] = asked.move
         pinning.add_done_callback(self._beginning.pop)

@@ -16,7 +16,7 @@ from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardWrite, WriteAck
 from shoal.router.server import RouterRole
 from shoal.router.settings import RouterSettings
-from shoal.shard_worker.logic.replication.machine import MAX_PENDING_BYTES, queue_full
+from shoal.shard_worker.logic.replication.refusals import MAX_PENDING_BYTES, queue_full
 from shoal.store.codecs import encode_worker
 from tests.integration.test_router_process import KEYS, entry_at, put, twin_workers
 from tests.support.network.ports import free_port

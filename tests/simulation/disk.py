@@ -14,6 +14,8 @@ import numpy as np
 from shoal.core import point_change
 from shoal.core.ids import ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.core.points import StoredColumns, id_array
+from shoal.shard_worker.logic.replication.leadership import REPLAY_BYTES
+from shoal.shard_worker.logic.replication.log_sizes import HEAD_BYTES
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting, Remembered, RequestMemory
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
@@ -79,10 +81,10 @@ class Store:
 
 
 class ReplicaDisk:
-    """The folder of one replica. damaged: opening it finds damage."""
+    """The folder of one replica. damaged: opening it finds damage; replay_bytes: see ReplicaAtOpening."""
 
-    def __init__(self, shard: ShardId, replica: ReplicaId) -> None:
-        self.shard, self.replica = shard, replica
+    def __init__(self, shard: ShardId, replica: ReplicaId, replay_bytes: int = REPLAY_BYTES) -> None:
+        self.shard, self.replica, self._replay_bytes = shard, replica, replay_bytes
         self.damaged = False
         self.known_term = 0
         self.base: tuple[int, int] = (0, 0)
@@ -177,6 +179,8 @@ class ReplicaDisk:
             applied_seq=Seq(self.store.applied),
             last_time_ms=max([self.store.time_ms, *(record.time_ms for record in tail)]),
             tail=tail,
+            stretches=((Seq(self.base[1] + 1), sum(HEAD_BYTES + len(record.body) for record in self.log)),),
+            replay_bytes=self._replay_bytes,
         )
 
     def request_memory(self) -> RequestMemory:
@@ -190,7 +194,7 @@ class WorkerDisk:
     """The replica folders of one worker, and the state of its disk.
 
     slow: factor of every flush; full: there is no room for upserts; opens: whether there is room to open a replica;
-    breaks: the next flush fails.
+    breaks: the next flush fails; replay_bytes: of replicas that are made here.
     """
 
     folders: dict[tuple[ShardId, ReplicaId], ReplicaDisk] = field(default_factory=dict)
@@ -199,3 +203,4 @@ class WorkerDisk:
     full: bool = False
     opens: bool = True
     breaks: bool = False
+    replay_bytes: int = REPLAY_BYTES

@@ -117,7 +117,7 @@ class SimFolders:
 
     async def create(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> None:
         """See WorkerReplicaFolders."""
-        self._disk.folders[shard, replica] = disk = ReplicaDisk(shard, replica)
+        self._disk.folders[shard, replica] = disk = ReplicaDisk(shard, replica, self._disk.replay_bytes)
         self._watcher.created(disk)
 
     async def open(self, shard: ShardId, replica: ReplicaId, spec: CollectionSpec) -> Replica:

@@ -45,7 +45,7 @@ class Worker(Follower):
     def __init__(self, world: World, name: str, zone: str) -> None:
         super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
         self._world, self.me, self._zone = world, WorkerId(name), zone
-        self.disk = WorkerDisk()
+        self.disk = WorkerDisk(replay_bytes=world.replay_bytes)
         self.replicas: dict[ShardId, Replica] = {}
 
     def boot(self) -> None:
@@ -164,6 +164,7 @@ class Worker(Follower):
             answer(error)
             return
         self._pinned += 1
+        self._world.counts["snapshots instead of the whole log"] += self.disk.folders[shard, replica].base[1] == 0
         name, pieces = f"{self.me}-{self.life}-{self._pinned}", self.scheduler.random.randrange(1, MOST_PIECES)
         self._pins.add(name)
         files = (SnapshotFile(name=STORE_FILE, size_bytes=pieces, sha256=""),)

@@ -14,6 +14,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, ShardId
 from shoal.core.shard_config import ShardConfig
+from shoal.shard_worker.logic.replication.leadership import REPLAY_BYTES
 from shoal.store.codecs import encode_collection
 from tests.simulation.client import Client
 from tests.simulation.committed import CommittedLog
@@ -33,6 +34,9 @@ from tests.simulation.worker import Worker
 ZONES = ("a", "b", "c")
 COLLECTION = CollectionId("sim")
 SETTLE_S = 90.0
+REPLAYS_BYTES = (REPLAY_BYTES, 500, 10_000)
+"""What replicas have as replay_bytes: no log of a world is as long as the usual bound, and most are longer than the
+others."""
 
 
 _worlds: list[World] = []
@@ -66,6 +70,7 @@ class World:
         end_world()
         _worlds.append(self)
         self.seed = seed
+        self.replay_bytes = REPLAYS_BYTES[seed % len(REPLAYS_BYTES)]
         self.scheduler = Scheduler(seed)
         self.network = Network(self.scheduler)
         self.committed = CommittedLog()

@@ -160,10 +160,10 @@ class BalancingTwin:
         self.changed = False
         self.settings = BalanceSettings()
         standings = (standing(A, "a", 7, 7, 1330), standing(B, "b", 7, 7, 1320), standing(C, "c", 6, 6, 1350), standing(NEW, "a", 0, 0, 0))
-        self.workers = {each.worker: each for each in (*standings, standing(LOST, "", 2, 0, 0))}
+        self.workers: dict[str, WorkerStanding] = {each.worker: each for each in (*standings, standing(LOST, "", 2, 0, 0))}
         self.lose(LOST)
         self.drain_steps: list[tuple[int, int]] = [(7, 0), (3, 0), (0, 0)]
-        self._draining: WorkerId | None = None
+        self._draining: str | None = None
         self.entries: list[RebalanceEntry] = []
         self._looks = 0
 
@@ -182,7 +182,7 @@ class BalancingTwin:
         if plan is None:
             raise NotFound(f"plan {request.plan_id!r} is not known", ErrorDetails(field="plan"))
         if self.changed or plan.fingerprint != PLAN.fingerprint:
-            raise PreconditionFailed(CHANGED, ErrorDetails(field="fingerprint"))
+            raise PreconditionFailed(CHANGED, ErrorDetails(field=calls.PLAN_IS_STALE))
         if self.entries and self.entries[0].active:
             raise PreconditionFailed(f"plan {self.entries[0].plan.id} runs already", ErrorDetails(field="plan"))
         self._begin(plan, request.asked_by)
@@ -223,8 +223,8 @@ class BalancingTwin:
     def ListWorkers(self, request: calls.ListWorkers) -> WorkerStandings:
         if self._draining is not None and self.drain_steps:
             replicas, primaries = self.drain_steps.pop(0)
-            changes = {"replicas": replicas, "left": replicas, "primaries": primaries}
-            self.workers[self._draining] = dataclasses.replace(self.workers[self._draining], **changes)
+            drained = self.workers[self._draining]
+            self.workers[self._draining] = dataclasses.replace(drained, replicas=replicas, left=replicas, primaries=primaries)
         return WorkerStandings(workers=tuple(self.workers[each] for each in sorted(self.workers)), balance=self.settings)
 
     def DrainWorker(self, request: calls.DrainWorker) -> WorkerStanding:
@@ -259,8 +259,8 @@ class BalancingTwin:
 
     def lose(self, worker: WorkerId) -> None:
         """End the process of a worker, four minutes ago."""
-        gone = {"state": WorkerCondition.DOWN, "down_s": 240.0, "replaced_in_s": 360.0, "started_ms": 0}
-        self.workers[worker] = dataclasses.replace(self.workers[worker], memory_bytes=0, disk_bytes=0, memory_budget_bytes=0, **gone)
+        gone = dataclasses.replace(self.workers[worker], state=WorkerCondition.DOWN, down_s=240.0, replaced_in_s=360.0, started_ms=0)
+        self.workers[worker] = dataclasses.replace(gone, memory_bytes=0, disk_bytes=0, memory_budget_bytes=0)
 
     def _begin(self, plan: RebalancePlan, asked_by: str) -> None:
         self.entries.insert(0, RebalanceEntry(plan=plan, state=PlanState.RUNS, asked_by=asked_by, started_ms=NOW_MS))
@@ -271,7 +271,7 @@ class BalancingTwin:
 
     def _progress(self) -> RebalanceProgress:
         entry = self.entries[0]
-        numbers = [each.number for each in (*entry.plan.moves, *entry.plan.hand_overs)]
+        numbers = [*(each.number for each in entry.plan.moves), *(each.number for each in entry.plan.hand_overs)]
         sizes = {each.number: each.disk_bytes for each in entry.plan.moves}
         items = (self._item(number, *step, sizes.get(number, 0)) for number, step in zip(numbers, self.steps[self._looks], strict=False))
         return RebalanceProgress(entry=entry, items=tuple(items))

@@ -12,9 +12,9 @@ from shoal.shard_worker.logic.replication.record import Record
 class Append:
     """Records that follow (prev_term, prev_seq) in the primary's log. Without records it is a heartbeat.
 
-    commit_seq: the primary's commit point. behind: the primary's log begins after (prev_term, prev_seq) and no longer
-    holds the records that the member lacked in its last answer. The member must fetch a snapshot, unless it has the
-    record (prev_term, prev_seq) by now.
+    commit_seq: the primary's commit point. behind: the primary sends no records before (prev_term, prev_seq): its log
+    no longer holds those that the member lacked in its last answer, or they are so many that a snapshot is better. The
+    member must fetch a snapshot, unless it has the record (prev_term, prev_seq) by now.
     """
 
     shard: ShardId

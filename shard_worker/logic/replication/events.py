@@ -146,6 +146,11 @@ class SwapEnded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotRefused:
+    """There was no room on this worker's disk for a snapshot of the replica."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
     """Time has passed. now_ms: of a clock that never goes back. About every 100 ms while the replica leads members."""
 
@@ -168,6 +173,7 @@ ReplicaEvent = (
     | LogRead
     | LogTrimmed
     | SwapEnded
+    | SnapshotRefused
     | Tick
 )
 

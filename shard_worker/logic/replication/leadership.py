@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shoal.core.ids import ReplicaId, Revision, Seq, WorkerId
+from shoal.core.ids import ReplicaId, Revision, Seq, Term, WorkerId
 from shoal.core.shard_config import ShardConfig, commit_point, expanded, is_spare, keepers, may_shrink, shrunk, without_eligible
 from shoal.shard_worker.logic.replication.append import Append, AppendAnswer, Diverged, LogMatches, NoRoom
 from shoal.shard_worker.logic.replication.log_view import LogView
@@ -37,6 +37,13 @@ STALLED_MS = 3_000
 """If a needed member makes no progress for this long, new writes are refused instead of kept waiting."""
 
 SWAP_AGAIN_MS = 1_000
+
+REPLAY_BYTES = 8 * 1024 * 1024
+"""A learner that would be sent more of the log than this, and has less than it lacks, takes a snapshot instead.
+
+A replica that applies a long log builds its indexes several times meanwhile, which slows down all searches on its
+worker. Whoever has most of the records is still sent the rest.
+"""
 
 
 class SwapOutcome(StrEnum):
@@ -100,9 +107,21 @@ class Proposal:
 class Leadership:
     """One term of a primary. `log` belongs to the machine. Used by one thread."""
 
-    def __init__(self, *, config: ShardConfig, epoch: Revision, noop: Seq, log: LogView, serials: Iterator[int]) -> None:
+    def __init__(
+        self,
+        *,
+        config: ShardConfig,
+        epoch: Revision,
+        noop: Seq,
+        log: LogView,
+        serials: Iterator[int],
+        replay_bytes: int = REPLAY_BYTES,
+    ) -> None:
+        """replay_bytes: as REPLAY_BYTES."""
         self.config, self.epoch, self.noop = config, epoch, noop
-        self._log, self._serials = log, serials
+        self._log, self._serials, self._replay_bytes = log, serials, replay_bytes
+        self._by_log: set[ReplicaId] = set()
+        """Learners that are sent the log, however long it is: this worker had no room for a snapshot of its replica."""
         self._proposal: Proposal | None = None
         self._outdated = False
         self._swap_from_ms = 0
@@ -191,12 +210,32 @@ class Leadership:
             return
         match answer:
             case LogMatches(through=through, no_room=no_room):
-                self.peers[peer_id] = peer.matched(through, no_room)
+                matched = peer.matched(through, no_room)
+                self.peers[peer_id] = self._rather_by_snapshot(matched) if isinstance(peer.progress, Probing) else matched
             case Diverged(summary=summary):
                 equal = self._log.agrees_until(summary)
-                self.peers[peer_id] = peer.parted(last_seq=summary.last_seq, equal=equal, ours=self._log.last_seq)
+                parted = peer.parted(last_seq=summary.last_seq, equal=equal, ours=self._log.last_seq)
+                # Whoever took a snapshot gets the rest from the log, however much was written meanwhile.
+                self.peers[peer_id] = parted if isinstance(peer.progress, NeedsSnapshot) else self._rather_by_snapshot(parted)
             case _:
                 raise AssertionError(f"a leadership does not take {answer}")
+
+    def refused_snapshot(self) -> None:
+        """Note that this worker had no room for a snapshot: send the log instead, as far as it reaches back."""
+        for peer in list(self.peers.values()):
+            if isinstance(peer.progress, NeedsSnapshot) and self._log.reaches(peer.progress.next):
+                self._by_log.add(peer.id)
+                self.peers[peer.id] = peer.has_read(found=True)
+
+    def _rather_by_snapshot(self, peer: Peer) -> Peer:
+        """Return a learner as one that needs a snapshot if it lacks too much to be sent all of it. See REPLAY_BYTES."""
+        if not isinstance(peer.progress, Replicating) or peer.id in self._by_log or peer.id in self._joining():
+            return peer
+        following, applied = peer.progress.next, self._log.applied_seq
+        lacks_most = self._log.last_seq - following + 1 > following - 1
+        may_be_long = peer.id in self.config.learners and lacks_most and self._log.reaches(following) and following <= applied
+        # A snapshot that is made from now on holds all that is applied now.
+        return peer.needs_snapshot(Seq(applied + 1)) if may_be_long and self._log.bytes_from(following) > self._replay_bytes else peer
 
     def silent(self, peer_id: ReplicaId, serial: int) -> None:
         """Note that an append was not answered. It may have arrived."""
@@ -351,8 +390,8 @@ class Leadership:
         prev_term = self._log.term_at(prev_seq)
         behind = isinstance(peer.progress, NeedsSnapshot)
         if behind or prev_term is None:
-            # From the beginning of this log, the member can tell whether it needs a snapshot.
-            records, (prev_term, prev_seq) = (), self._log.base
+            # From the record before those that are kept for it, the member can tell whether it needs a snapshot.
+            records, (prev_term, prev_seq) = (), self._where_it_goes_on(peer)
         serial = next(self._serials)
         to_end = prev_seq + len(records) >= self._log.last_seq
         size_bytes = sum(len(record.body) for record in records)
@@ -369,6 +408,12 @@ class Leadership:
             behind=behind,
         )
         return SendAppend(worker=peer.worker, serial=serial, append=append)
+
+    def _where_it_goes_on(self, peer: Peer) -> tuple[Term, Seq]:
+        """Return term and seq of the record after which a member that needs a snapshot goes on from the log."""
+        last = Seq(peer.progress.kept_from - 1) if isinstance(peer.progress, NeedsSnapshot) else self._log.base[1]
+        term = self._log.term_at(last)
+        return self._log.base if term is None else (term, last)
 
     def _peer_of(self, peer_id: ReplicaId, serial: int) -> Peer | None:
         peer = self.peers.get(peer_id)

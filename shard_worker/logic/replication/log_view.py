@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from shoal.core.ids import Seq, Term
 from shoal.shard_worker.logic.replication.append import LogSummary
+from shoal.shard_worker.logic.replication.log_sizes import LogSizes
 from shoal.shard_worker.logic.replication.record import Record
 
 RECENT_BYTES = 4 * 1024 * 1024
@@ -21,8 +22,16 @@ class LogView:
     each append is checked to match.
     """
 
-    def __init__(self, *, base: tuple[Term, Seq], runs: Iterable[tuple[Term, Seq]], last_seq: Seq, tail: Sequence[Record]) -> None:
-        """tail: the last records, without a gap up to last_seq. All records are durable."""
+    def __init__(
+        self,
+        *,
+        base: tuple[Term, Seq],
+        runs: Iterable[tuple[Term, Seq]],
+        last_seq: Seq,
+        tail: Sequence[Record],
+        stretches: Sequence[tuple[Seq, int]] = (),
+    ) -> None:
+        """tail: the last records, without a gap up to last_seq. All records are durable. stretches: see LogSizes."""
         self.base = base
         self._runs = _from_base(base, [(term, seq) for term, seq in sorted(runs) if seq <= last_seq])
         """(term, seq of its first record), ascending in both. A run ends where the next one begins."""
@@ -31,6 +40,16 @@ class LogView:
         self._held: OrderedDict[Seq, Record] = OrderedDict((record.seq, record) for record in tail)
         self._applied = Seq(tail[0].seq - 1) if tail else last_seq
         self._recent_bytes = 0
+        self._sizes = LogSizes(stretches, last_seq)
+
+    @property
+    def applied_seq(self) -> Seq:
+        """Return the seq of the last record that is applied."""
+        return self._applied
+
+    def bytes_from(self, seq: Seq) -> int:
+        """Return about how many bytes the records from `seq` to the end take, see LogSizes."""
+        return self._sizes.bytes_from(seq)
 
     @property
     def last_term(self) -> Term:
@@ -51,6 +70,7 @@ class LogView:
             self._runs.append((record.term, record.seq))
         self.last_seq = record.seq
         self._held[record.seq] = record
+        self._sizes.append(record.seq, len(record.body))
 
     def truncate_after(self, seq: Seq) -> None:
         """Forget every record with a higher seq."""
@@ -58,6 +78,7 @@ class LogView:
         for gone in range(seq + 1, self.last_seq + 1):
             self._held.pop(Seq(gone), None)
         self._runs = [(term, first) for term, first in self._runs if first <= seq]
+        self._sizes.truncate_after(seq)
         self.last_seq = seq
         self.durable_seq = min(self.durable_seq, seq)
 
@@ -108,6 +129,7 @@ class LogView:
         """Note that the log on disk now begins after `base`."""
         self.base = base
         self._runs = _from_base(base, self._runs)
+        self._sizes.trimmed(base[1])
 
     def summary(self, commit_seq: Seq) -> LogSummary:
         """Return the summary with which another replica finds where the two logs differ."""

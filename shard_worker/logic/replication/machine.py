@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shoal.core.errors import BUSY_RETRY_S, Applied, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import Applied, ErrorDetails, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, Term
 from shoal.core.shard_config import ShardConfig, ShardState, leads, may_lead
@@ -42,6 +42,7 @@ from shoal.shard_worker.logic.replication.events import (
     RefuseAppend,
     ReplicaEffect,
     ReplicaEvent,
+    SnapshotRefused,
     SpaceChanged,
     StorageBroke,
     StoreTerm,
@@ -53,13 +54,10 @@ from shoal.shard_worker.logic.replication.events import (
     WriteAsked,
 )
 from shoal.shard_worker.logic.replication.leadership import Leadership
-from shoal.shard_worker.logic.replication.log_view import LogView
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory, TooOld, Unheard
 from shoal.shard_worker.logic.replication.roles import Candidate, Failed, Idle, Leading, ReplicaAtOpening, Role
 
-MAX_PENDING_WRITES = 256
-MAX_PENDING_BYTES = 256 * 1024 * 1024
 MAX_WAITING_APPENDS = 16
 LONGEST_TICK_MS = 500
 """Most time that counts as passed between two ticks: while this process was stopped, it could not receive answers."""
@@ -79,7 +77,8 @@ class ReplicaMachine:
         self.shard, self.replica = opened.shard, opened.replica
         self.known_term = opened.known_term
         self.role: Role = Idle()
-        self.log = LogView(base=opened.base, runs=opened.runs, last_seq=opened.last_seq, tail=opened.tail)
+        self.log = opened.log_view()
+        self._replay_bytes = opened.replay_bytes
         self.commit_seq = opened.applied_seq
         self.applied_seq = opened.applied_seq
         self._handed_out = opened.applied_seq
@@ -201,7 +200,7 @@ class ReplicaMachine:
                 passed_ms = 0 if self._ticked_ms is None else now_ms - self._ticked_ms
                 self._now_ms += max(0, min(passed_ms, LONGEST_TICK_MS))
                 self._ticked_ms = now_ms
-            case PeerAnswered() | PeerSilent() | LogRead() | SwapEnded():
+            case PeerAnswered() | PeerSilent() | LogRead() | SwapEnded() | SnapshotRefused():
                 return self._hear_of_members(event)
         return []
 
@@ -218,7 +217,7 @@ class ReplicaMachine:
         effects += leadership.pump(self.commit_seq, self._now_ms)
         return effects
 
-    def _hear_of_members(self, event: PeerAnswered | PeerSilent | LogRead | SwapEnded) -> list[ReplicaEffect]:
+    def _hear_of_members(self, event: PeerAnswered | PeerSilent | LogRead | SwapEnded | SnapshotRefused) -> list[ReplicaEffect]:
         if not isinstance(self.role, Leading):
             return []
         leadership = self.role.leadership
@@ -234,6 +233,8 @@ class ReplicaMachine:
             case SwapEnded(base=base, outcome=outcome, revision=revision):
                 leadership.swapped(base, outcome, revision)
                 self._look_whether_fresh()
+            case SnapshotRefused():
+                leadership.refused_snapshot()
         return []
 
     def _see_config(self, event: ConfigSeen) -> list[ReplicaEffect]:
@@ -278,7 +279,14 @@ class ReplicaMachine:
         if self.role.config.term < term:
             return [*effects, *self._step_down(f"term {term} has begun")]
         noop = self._next_record(term, RecordKind.NOOP, None, b"", self._last_time_ms)
-        leadership = Leadership(config=self.role.config, epoch=self.role.epoch, noop=noop.seq, log=self.log, serials=self._serials)
+        leadership = Leadership(
+            config=self.role.config,
+            epoch=self.role.epoch,
+            noop=noop.seq,
+            log=self.log,
+            serials=self._serials,
+            replay_bytes=self._replay_bytes,
+        )
         self.role = Leading(leadership=leadership)
         return [*effects, AppendRecords(records=(noop,))]
 
@@ -412,8 +420,8 @@ class ReplicaMachine:
         obstacle = leadership.obstacle(self._now_ms)
         if obstacle is not None:
             return [self._refused(event.ticket, Unavailable(f"shard {self.shard} takes no writes now: {obstacle}"))]
-        if len(self._pending) >= MAX_PENDING_WRITES or self._pending_bytes + len(event.body) > MAX_PENDING_BYTES:
-            return [self._refused(event.ticket, queue_full(len(self._pending), self._pending_bytes))]
+        if len(self._pending) >= refusals.MAX_PENDING_WRITES or self._pending_bytes + len(event.body) > refusals.MAX_PENDING_BYTES:
+            return [self._refused(event.ticket, refusals.queue_full(len(self._pending), self._pending_bytes))]
         record = self._next_record(leadership.config.term, event.kind, event.request_id, event.body, event.now_ms)
         self._pending[record.seq] = _Pending(tickets=[event.ticket], bytes=len(event.body), request_id=event.request_id)
         self._by_request[event.request_id] = record.seq
@@ -482,11 +490,3 @@ class ReplicaMachine:
         for pending in self._pending.values():
             if ticket in pending.tickets:
                 pending.tickets.remove(ticket)
-
-
-def queue_full(writes: int, size: int) -> ShoalError:
-    """Return the error for a write that finds this many writes, of this many bytes, waiting."""
-    return ResourceExhausted(
-        f"{writes} writes of {size} bytes are waiting, at most {MAX_PENDING_WRITES} of {MAX_PENDING_BYTES} bytes may; send again later",
-        ErrorDetails(limit="pending_writes", retry_after_s=BUSY_RETRY_S),
-    )

@@ -2,7 +2,7 @@
 
     Probing ───────> Replicating ───────> Probing       the member answers; it does not answer
        │                  │  ^
-       └──> NeedsSnapshot <┘  └── NeedsSnapshot          the log no longer holds what it lacks; now it does
+       └──> NeedsSnapshot <┘  └── NeedsSnapshot          a snapshot brings what it lacks; the log the rest
     any of these ──> OtherHistory                        it has committed records that this primary never had
 
 Every transition is a method of Peer that returns the next Peer. Reads no log, clock or network.
@@ -93,11 +93,12 @@ class Replicating:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NeedsSnapshot:
-    """The member lacks the record before `next`, and the primary's log no longer holds it.
+    """The member lacks the record at `next`, and is not sent it: the primary's log no longer holds it, or the member
+    lacks so much that a snapshot is better.
 
-    Appends say so to the member, which then fetches a snapshot; it may not answer meanwhile. kept_from: the first
-    record that the log held when this was found. A snapshot taken since then holds all records before it, so the log
-    must keep the records from there on.
+    Appends say so to the member, which then fetches a snapshot; it may not answer meanwhile. kept_from: when this was
+    found, the first record that the log held, or the first that was not applied. A snapshot taken since then holds all
+    records before it, so the log must keep the records from there on.
 
     Invariant: next <= kept_from - 1.
     """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from shoal.core.errors import PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import BUSY_RETRY_S, ErrorDetails, PreconditionFailed, ResourceExhausted, ShoalError, Unavailable
 from shoal.core.ids import RequestId
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT
+
+MAX_PENDING_WRITES = 256
+MAX_PENDING_BYTES = 256 * 1024 * 1024
 
 
 def after_failure(failure: ShoalError) -> ShoalError:
@@ -25,4 +28,12 @@ def too_old(request_id: RequestId, newest: int) -> ShoalError:
     """
     return PreconditionFailed(
         f"write {request_id} is too old to tell whether it was applied (newest of this client: {newest}); use a new request id"
+    )
+
+
+def queue_full(writes: int, size: int) -> ShoalError:
+    """Return the error for a write that finds this many writes, of this many bytes, waiting."""
+    return ResourceExhausted(
+        f"{writes} writes of {size} bytes are waiting, at most {MAX_PENDING_WRITES} of {MAX_PENDING_BYTES} bytes may; send again later",
+        ErrorDetails(limit="pending_writes", retry_after_s=BUSY_RETRY_S),
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from shoal.core.errors import ShoalError
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term
 from shoal.core.shard_config import ShardConfig
-from shoal.shard_worker.logic.replication.leadership import Leadership
+from shoal.shard_worker.logic.replication.leadership import REPLAY_BYTES, Leadership
+from shoal.shard_worker.logic.replication.log_view import LogView
 from shoal.shard_worker.logic.replication.record import Record
 
 
@@ -51,7 +52,7 @@ class ReplicaAtOpening:
     """The state that a replica has on its disk.
 
     base: term and seq of the record before the first kept one; runs: first kept seq of each term; tail: records of the
-    log after applied_seq, in order.
+    log after applied_seq, in order; stretches: sizes of the log, see LogSizes; replay_bytes: see Leadership.
     """
 
     shard: ShardId
@@ -63,3 +64,9 @@ class ReplicaAtOpening:
     applied_seq: Seq
     last_time_ms: int
     tail: tuple[Record, ...]
+    stretches: tuple[tuple[Seq, int], ...] = ()
+    replay_bytes: int = REPLAY_BYTES
+
+    def log_view(self) -> LogView:
+        """Return its log as the deciders see it."""
+        return LogView(base=self.base, runs=self.runs, last_seq=self.last_seq, tail=self.tail, stretches=self.stretches)

@@ -152,6 +152,11 @@ class ReplicaLog:
         """Return the bytes of all files."""
         return sum(part.size_bytes for part in self._state.parts)
 
+    @property
+    def stretches(self) -> tuple[tuple[Seq, int], ...]:
+        """Return the first seq of each file and its bytes."""
+        return tuple((part.file.first_seq, part.size_bytes) for part in self._state.parts)
+
     def append(self, records: Sequence[Record]) -> None:
         """Append the group with one write and one flush; it is durable on return.
 

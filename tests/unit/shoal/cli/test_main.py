@@ -293,6 +293,17 @@ def test_something_under_way_is_told_once_for_each_change(capsys, monkeypatch, o
     assert told == "one left\n[red]done\n" or (on_terminal and "[red]done" in told)
 
 
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_what_several_tasks_do_is_shown_now_on_a_terminal_and_told_once_elsewhere(capsys, monkeypatch, on_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal, raising=False)
+    with output.following() as tell:
+        tell(["1 of 2", "[red]half"], ["begun"])
+        tell(["2 of 2"], [])
+    told = capsys.readouterr().err
+    assert "begun" not in told if on_terminal else told == "begun\n"
+    assert not on_terminal or "2 of 2" in told
+
+
 def test_tables_on_a_terminal_are_drawn_by_rich(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     output.table(("name", "rows"), [("[red]a", 1), ("b", 22)])

@@ -17,6 +17,7 @@ from shoal.shard_worker.logic.replication.append import Diverged, LogMatches, Lo
 from shoal.shard_worker.logic.replication.leadership import (
     HEARTBEAT_MS,
     QUIET_HEARTBEAT_MS,
+    REPLAY_BYTES,
     RETRY_MS,
     SHRINK_AFTER_MS,
     STALLED_MS,
@@ -65,12 +66,18 @@ def record(term: int, seq: int) -> Record:
 class Play:
     """Plays a primary: a log with `before` records of term 1 and a no-op of term 2, and the leadership over it."""
 
-    def __init__(self, config: ShardConfig, *, before: int = 4, base: int = 0) -> None:
+    def __init__(
+        self, config: ShardConfig, *, before: int = 4, base: int = 0, log: LogView | None = None, replay_bytes: int = REPLAY_BYTES
+    ) -> None:
+        """log: the records of term 1, if others are wanted."""
         kept = [record(1, seq) for seq in range(base + 1, before + 1)]
         runs = ((Term(1), Seq(base + 1)),) if kept else ()
-        self.log = LogView(base=(Term(1 if base else 0), Seq(base)), runs=runs, last_seq=Seq(before), tail=kept)
-        self.log.append(record(2, before + 1))
-        self.leadership = Leadership(config=config, epoch=EPOCH, noop=Seq(before + 1), log=self.log, serials=itertools.count(1))
+        self.log = log or LogView(base=(Term(1 if base else 0), Seq(base)), runs=runs, last_seq=Seq(before), tail=kept)
+        noop = Seq(self.log.last_seq + 1)
+        self.log.append(record(2, noop))
+        self.leadership = Leadership(
+            config=config, epoch=EPOCH, noop=noop, log=self.log, serials=itertools.count(1), replay_bytes=replay_bytes
+        )
         self.now_ms = 0
         self.commit = Seq(0)
         self.sent: dict[ReplicaId, SendAppend] = {}

@@ -26,9 +26,10 @@ from shoal.shard_worker.logic.replication.events import (
     TermStored,
     WriteAsked,
 )
-from shoal.shard_worker.logic.replication.machine import MAX_PENDING_WRITES, ReplicaMachine
+from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.primary_read import served_term
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.refusals import MAX_PENDING_WRITES
 from shoal.shard_worker.logic.replication.request_memory import Remembered, RequestMemory
 from shoal.shard_worker.logic.replication.roles import Idle, Leading, ReplicaAtOpening
 
