@@ -16,13 +16,13 @@ import pytest
 
 import shoal
 from shoal.core.rebalance import PlanState
-from tests.chaos.mixed_load import Herd, MixedLoad
+from tests.chaos.load import Load
 from tests.integration.moves_scene import MovesScene, assert_finds_all, one_line, worst_off
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
-from tests.support.scope import LOAD_PAUSES
 
 SHARDS, ROWS, DIM = 12, 12_000, 64
-SLOW, FAST = "200KiB", "1GiB"
+PAUSES = 20.0
+"""Multiple of the usual pauses of the load."""
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +40,23 @@ def rows(playing: MovesScene) -> npt.NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def load(playing: MovesScene, rows: npt.NDArray[np.float32]) -> Iterator[MixedLoad]:
-    herd = Herd(name="alive", shards=2, replicas=2)
-    with MixedLoad(playing.cluster.addresses, [herd], writers=1, readers=1, pauses=LOAD_PAUSES) as load:
+def load(playing: MovesScene, rows: npt.NDArray[np.float32]) -> Iterator[Load]:
+    """Few writes, so that the collection stays small beside the other one."""
+    with Load(playing.cluster.addresses, writers=1, searchers=1, shards=2, pauses=PAUSES) as load:
         playing.cluster.wait_whole(playing.client)
         yield load
 
 
-def assert_unharmed(playing: MovesScene, load: MixedLoad, rows: npt.NDArray[np.float32]) -> None:
+def assert_unharmed(playing: MovesScene, load: Load, rows: npt.NDArray[np.float32]) -> None:
     """Check that no call failed, no answer was wrong and nothing is missing."""
     load.pause()
-    load.judge_all()
+    assert (load.lost(), load.wrong, [gauge.messages for gauge in load.gauges]) == ([], [], [[], []])
     load.resume()
-    assert (load.findings, load.failures()) == ([], {}), load.messages()
     assert_finds_all(playing.client, "books", rows)
 
 
 def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(
-    playing: MovesScene, load: MixedLoad, rows: npt.NDArray[np.float32], tmp_path: Path
+    playing: MovesScene, load: Load, rows: npt.NDArray[np.float32], tmp_path: Path
 ) -> None:
     before = playing.homes("books")
     playing.cluster.add_worker()
@@ -93,7 +92,7 @@ def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(
     assert [(each["kind"], each["state"], each["failed"]) for each in listed] == [("undo", "done", 0), ("balance", "done", 0)]
 
 
-def test_ctrl_c_ends_the_command_and_not_the_plan(playing: MovesScene, load: MixedLoad, rows: npt.NDArray[np.float32]) -> None:
+def test_ctrl_c_ends_the_command_and_not_the_plan(playing: MovesScene, load: Load, rows: npt.NDArray[np.float32]) -> None:
     assert playing.run("rebalance", "set", "--at-once", 1).code == 0
     applied = playing.begin("rebalance", "apply", "--yes")
     wait_until(lambda: (told := playing.progress()) is not None and told.entry.state is PlanState.RUNS, "it runs")
@@ -126,7 +125,7 @@ WRONG = [
 ]
 
 
-def test_wrong_input_is_one_clear_line_and_changes_nothing(playing: MovesScene, load: MixedLoad) -> None:
+def test_wrong_input_is_one_clear_line_and_changes_nothing(playing: MovesScene, load: Load) -> None:
     new = playing.cluster.worker_id(3)
     wrong = [*WRONG, (("worker", "forget", new, "--yes"), 1, "up")]
     before = (playing.client.workers.list()[0].drain, playing.client.rebalance.set(), playing.client.rebalance.history())
