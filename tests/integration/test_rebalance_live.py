@@ -20,7 +20,7 @@ from tests.chaos.load import Load
 from tests.integration.moves_scene import MovesScene, assert_finds_all, one_line, worst_off
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
-SHARDS, ROWS, DIM = 12, 12_000, 64
+SHARDS, ROWS, DIM = 12, 6_000, 128
 PAUSES = 20.0
 """Multiple of the usual pauses of the load."""
 
@@ -42,7 +42,7 @@ def rows(playing: MovesScene) -> npt.NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def load(playing: MovesScene, rows: npt.NDArray[np.float32]) -> Iterator[Load]:
     """Few writes, so that the collection stays small beside the other one."""
-    with Load(playing.cluster.addresses, writers=1, searchers=1, shards=2, pauses=PAUSES) as load:
+    with Load(playing.cluster.addresses, writers=1, searchers=1, shards=4, pauses=PAUSES) as load:
         playing.cluster.wait_whole(playing.client)
         yield load
 
@@ -66,7 +66,7 @@ def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(
         lambda: f"worker {new[:4]}" in playing.run("status").out and "`shoal rebalance plan`" in playing.run("status").out, "it is told"
     )
     plan = playing.plan(lambda plan: len(plan.workers) == 4)
-    assert sum(move.memory_bytes for move in plan.moves) <= 1.1 * plan.least_bytes
+    assert sum(move.memory_bytes for move in plan.moves) <= plan.least_bytes + max(move.memory_bytes for move in plan.moves)
     assert {move.target for move in plan.moves} == {new}
     file = tmp_path / "plan.json"
     assert playing.run("rebalance", "plan", "--check", "-o", file).code == 3
@@ -79,7 +79,7 @@ def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(
     documents = [json.loads(line) for line in watched.out.splitlines()]
     assert [each["ended"] for each in documents] == [False] * (len(documents) - 1) + [True]
     again = playing.plan(lambda plan: plan.empty)
-    assert worst_off(again) <= 0.05
+    assert worst_off(again) <= 0.05, (again.workers, again.left)
     playing.await_rest()
     assert "nothing to do" in playing.run("rebalance", "plan", "--check").out
     assert sum(new in homes for homes in playing.homes("books").values()) >= 2
