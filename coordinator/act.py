@@ -18,26 +18,37 @@ from shoal.coordinator.logic.failover import has_resigned
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
     AddLearners,
+    AskSuccessor,
+    BeginMove,
+    CancelMove,
     CreateCluster,
     CreateShard,
     DeleteCollection,
     DeleteShard,
     ElectPrimary,
+    EndPlan,
     ForgetReplicas,
+    GiveUpItems,
+    MoveStep,
+    OneKeyStep,
     PlaceShardAnew,
+    PlanStep,
     Registrations,
     RetireReplica,
     SetReplication,
     Step,
+    WithdrawMove,
 )
 from shoal.core.collection import Collection, CollectionState
 from shoal.core.errors import Unavailable
 from shoal.core.ids import Revision
+from shoal.core.rebalance import RebalanceEntry
 from shoal.core.shard_config import ShardConfig, ShardEntry
 from shoal.runtime.logs import event
 from shoal.store.codecs import encode_collection, encode_shard
 from shoal.store.interface import Absent, Changed, Committed, Compare, Created, DeleteKey, Operation, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
+from shoal.store.rebalance_codecs import encode_rebalance
 
 log = logging.getLogger("shoal.coordinator.act")
 
@@ -50,11 +61,43 @@ def transaction_of(step: Step, keys: Keys, leadership: Revision) -> Transaction:
 
     The transaction compares this revision, so a coordinator that leads no more commits nothing.
     """
-    compares, operation = _swap_of(step, keys)
-    return Transaction(compares=(Created(key=keys.leader, create_revision=leadership), *compares), then=(operation,))
+    compares, operations = _swap_of(step, keys)
+    return Transaction(compares=(Created(key=keys.leader, create_revision=leadership), *compares), then=operations)
 
 
-def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
+def _swap_of(step: Step, keys: Keys) -> tuple[tuple[Compare, ...], tuple[Operation, ...]]:
+    match step:
+        case GiveUpItems() | EndPlan():
+            return _change_of_plan(step, keys)
+        case BeginMove() | AskSuccessor() | WithdrawMove() | CancelMove():
+            return _swap_of_move(step, keys), (put_shard(step.config, keys),)
+        case _:
+            compares, operation = _swap_of_one(step, keys)
+            return compares, (operation,)
+
+
+def _change_of_plan(step: PlanStep, keys: Keys) -> tuple[tuple[Compare, ...], tuple[Operation, ...]]:
+    value = encode_rebalance(step.after)
+    kept = Put(key=keys.ended_plan(step.after.started_ms, step.after.plan.id), value=value)
+    puts = (Put(key=keys.rebalance, value=value), *((kept,) if isinstance(step, EndPlan) else ()))
+    return (_plan_as_is(step.before, keys),), puts
+
+
+def _swap_of_move(step: MoveStep, keys: Keys) -> tuple[Compare, ...]:
+    epoch = epoch_of(step.before, keys)
+    match step:
+        case BeginMove(plan=plan, collection=collection, target=target, registrations=live):
+            planned = (_plan_as_is(plan, keys), _as_is(collection, keys), Absent(key=keys.drain(target)))
+            return (epoch, *planned, *_are_live(live, keys))
+        case AskSuccessor(registrations=live, plan=plan):
+            return (epoch, *_are_live(live, keys), *(() if plan is None else (_plan_as_is(plan, keys),)))
+        case WithdrawMove():
+            return (epoch,)
+        case CancelMove(collection=collection, registrations=live):
+            return (epoch, _as_is(collection, keys), *_are_live(live, keys))
+
+
+def _swap_of_one(step: OneKeyStep, keys: Keys) -> tuple[tuple[Compare, ...], Operation]:
     match step:
         case CreateCluster(cluster=cluster):
             return (Absent(key=keys.cluster),), Put(key=keys.cluster, value=cluster.encode("utf-8"))
@@ -91,6 +134,10 @@ def epoch_of(entry: ShardEntry, keys: Keys) -> Compare:
     return Unchanged(key=keys.shard(entry.config.shard), mod_revision=entry.epoch)
 
 
+def _plan_as_is(plan: RebalanceEntry, keys: Keys) -> Compare:
+    return Unchanged(key=keys.rebalance, mod_revision=plan.revision)
+
+
 def _as_is(collection: Collection, keys: Keys) -> Compare:
     return Unchanged(key=keys.collection(collection.id), mod_revision=collection.revision)
 
@@ -115,6 +162,33 @@ def put_shard(config: ShardConfig, keys: Keys) -> Operation:
 
 def story_of(step: Step) -> dict[str, object]:
     """Return the fields of a step's log line."""
+    match step:
+        case BeginMove() | AskSuccessor() | WithdrawMove() | CancelMove() | GiveUpItems() | EndPlan():
+            return _story_of_move(step)
+        case _:
+            return _story_of_one(step)
+
+
+def _story_of_move(step: MoveStep | PlanStep) -> dict[str, object]:
+    match step:
+        case BeginMove(number=number, config=config, target=target, plan=plan):
+            return {"shard": config.shard, "plan": plan.plan.id, "item": number, "to": target}
+        case AskSuccessor(config=config):
+            return {"shard": config.shard, "successor": config.successor}
+        case WithdrawMove(config=config):
+            return {"shard": config.shard, "moves": config.move is not None, "successor": config.successor or ""}
+        case CancelMove(before=before, replica=replica):
+            return {"shard": before.config.shard, "replica": replica, "worker": before.config.worker_of.get(replica)}
+        case GiveUpItems(before=before, after=after):
+            given_up = {number: why for number, why in after.given_up.items() if number not in before.given_up}
+            return {"plan": after.plan.id, "given_up": given_up}
+        case EndPlan(after=after):
+            return {"plan": after.plan.id, "state": after.state}
+        case _:
+            assert_never(step)
+
+
+def _story_of_one(step: OneKeyStep) -> dict[str, object]:
     match step:
         case CreateCluster(cluster=cluster):
             return {"cluster": cluster}

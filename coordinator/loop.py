@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from shoal.coordinator.act import Actor
 from shoal.coordinator.log_ends import ReplicaReports
 from shoal.coordinator.logic.attention import Attention
+from shoal.coordinator.logic.move_ages import MoveAges
 from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences, Answers, Since
 from shoal.coordinator.logic.snapshot import Snapshot, Told
@@ -24,6 +25,10 @@ ASK_AGAIN_S = 0.25
 """Pause in seconds before workers are asked again, while a shard waits for an election: a worker may just be opening a
 replica.
 """
+
+
+LOOK_AT_MOVES_S = 0.5
+"""Longest pause in seconds between rounds while a replica moves or a plan runs: workers report without a change."""
 
 
 class Loop:
@@ -59,7 +64,7 @@ class Loop:
 
     def _forget(self) -> None:
         self._absences, self._unled, self._joining, self._answers = Absences(), Since(), Since(), Answers()
-        self._attention = Attention()
+        self._attention, self._moves = Attention(), MoveAges()
 
     async def run(self) -> None:
         """Run rounds without end."""
@@ -82,6 +87,8 @@ class Loop:
         self._unled = self._unled.seen(unled(seen, focus.shards), now)
         told = await self._reports.log_ends(asked, seen.workers, LOG_ENDS_S) if asked else Told()
         self._answers = self._answers.heard(asked, told, seen)
+        statuses = self._statuses()
+        self._moves = self._moves.seen(seen, focus.shards, statuses, now)
         snapshot = Snapshot(
             map=seen,
             seed=self._new_seed(),
@@ -91,15 +98,17 @@ class Loop:
             unled_s=self._unled.seconds(now),
             absent_s=self._absences.absent_s(now),
             replace_after_s=self._replace_after_s,
-            reports=self._statuses(),
+            reports=statuses,
             now_ms=self._wall_ms(),
+            moving=self._moves.ages(now),
+            plan_idle_s=self._moves.plan_idle_s(now),
         )
         return await self._actor.carry_out(reconcile(snapshot, self._steps_per_round))
 
     def _pause_s(self) -> float:
         now = self._clock()
         due_s = self._absences.next_due_s(now, self._replace_after_s)
-        often_s = ASK_AGAIN_S if self._unled.seconds(now) else self._every_s
+        often_s = ASK_AGAIN_S if self._unled.seconds(now) else LOOK_AT_MOVES_S if self._moves.under_way else self._every_s
         return min(self._every_s, often_s) if due_s is None else min(self._every_s, often_s, due_s)
 
     async def _see(self, revision: Revision) -> None:

@@ -1,8 +1,9 @@
 """Which shards a round has to look at. A round costs what these cost, however many shards there are.
 
-A shard is settled while no step can come but by a change of its configuration, its collection or the registration of a
-worker that it names; time and reports change nothing. Of a collection in creation, the shards are kept that cannot be
-written yet, and those that wait for their last replicas.
+A shard is settled while no step can come but by a change of its configuration, its collection, or the registration or
+drain of a worker that it names, or by a plan; time and reports change nothing. What a plan begins, plan_run.py decides
+without a focus. Of a collection in creation, the shards are kept that cannot be written yet, and those that wait for
+their last replicas.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.map_changes import changed_shards
+from shoal.core.map_tables import differing
 from shoal.core.shard_config import ShardConfig, ShardState, may_commit
 
 
@@ -29,7 +31,7 @@ class Attention:
 
     def seen(self, cluster: ClusterMap) -> Self:
         """Return the focus for this map. Only shards that may have changed are judged again."""
-        changed = changed_shards(self._cluster, cluster)
+        changed = changed_shards(self._cluster, cluster) | _drained_otherwise(self._cluster, cluster)
         if not changed and self._cluster.collections is cluster.collections:
             return type(self)(cluster, self.focus)
         before = self.focus
@@ -63,7 +65,9 @@ def is_settled(cluster: ClusterMap, shard: ShardId) -> bool:
     config = entry.config
     if not has_primary(config, cluster.workers):
         return False
-    return config.state is ShardState.CREATING or is_as_wanted(config, collection.spec, cluster.workers)
+    if config.state is ShardState.CREATING:
+        return True
+    return config.primary_worker not in cluster.drains and is_as_wanted(config, collection.spec, cluster.workers)
 
 
 def is_usable(config: ShardConfig) -> bool:
@@ -87,6 +91,11 @@ def _is_joining(cluster: ClusterMap, shard: ShardId) -> bool:
     if entry is None or shard.collection not in cluster.collections.in_state(CollectionState.CREATING):
         return False
     return is_usable(entry.config) and still_joins(entry.config, cluster.workers)
+
+
+def _drained_otherwise(before: ClusterMap, after: ClusterMap) -> set[ShardId]:
+    """Return the shards of the workers that are drained, or are not drained any more."""
+    return {shard for worker in differing(before.drains, after.drains) for shard in after.shards.of_worker(worker)}
 
 
 def _by_collection(shards: Iterable[ShardId]) -> dict[CollectionId, set[ShardId]]:

@@ -13,7 +13,9 @@ from types import MappingProxyType
 
 from shoal.coordinator.logic.failover import election_of, has_primary, to_be_asked
 from shoal.coordinator.logic.initial_placement import beginnings
+from shoal.coordinator.logic.moves import PrimaryLoads, drained_step
 from shoal.coordinator.logic.placement import Placement
+from shoal.coordinator.logic.plan_run import plan_steps
 from shoal.coordinator.logic.replica_count import forgetting_of_dropped, has_too_many, replication_step
 from shoal.coordinator.logic.snapshot import Snapshot, new_cluster_id
 from shoal.coordinator.logic.steps import (
@@ -37,7 +39,8 @@ NO_QUESTIONS: Questions = MappingProxyType({})
 
 
 def reconcile(snapshot: Snapshot, limit: int) -> tuple[Step, ...]:
-    """Return the first `limit` steps, most urgent first: elections, then new shards and replicas, then removals."""
+    """Return the first `limit` steps, most urgent first: elections, then new shards and replicas, then what a plan
+    begins, then removals."""
     return tuple(itertools.islice(_steps(snapshot), limit))
 
 
@@ -79,7 +82,9 @@ def _steps(snapshot: Snapshot) -> Iterator[Step]:
     placement = Placement.of(cluster)
     yield from _first_placements(snapshot, placement)
     yield from _activations(snapshot)
-    yield from _replication(snapshot, placement)
+    changed = set[ShardId]()
+    yield from _replication(snapshot, placement, changed)
+    yield from plan_steps(snapshot, changed)
     yield from _removals(snapshot)
 
 
@@ -121,10 +126,13 @@ def _activations(snapshot: Snapshot) -> Iterator[ActivateCollection]:
             yield ActivateCollection(collection=collection)
 
 
-def _replication(snapshot: Snapshot, placement: Placement) -> Iterator[Step]:
+def _replication(snapshot: Snapshot, placement: Placement, changed: set[ShardId]) -> Iterator[Step]:
+    """Yield a step of each shard that needs one. changed: these shards are added."""
+    loads = PrimaryLoads(snapshot.map)
     for collection, entry in _live_shards(snapshot.map, snapshot.focus.shards):
-        step = replication_step(entry, collection, snapshot, placement)
+        step = drained_step(entry, snapshot, loads) or replication_step(entry, collection, snapshot, placement)
         if step is not None:
+            changed.add(entry.config.shard)
             yield step
 
 

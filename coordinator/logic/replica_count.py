@@ -1,22 +1,25 @@
 """Keeps a shard at the replica count of its collection: new learners, tombstones for surplus replicas, min_isr.
 
-It never changes isr or elr. Only the primary does, because only the primary knows how far each replica has come. A
-replica gets its tombstone only when as many others as are wanted are in sync and their workers have just reported them
-open. Neither a learner that catches up nor a worker's registration proves that the data is elsewhere.
+It never changes isr or elr. Only the primary does, because only the primary knows how far each replica has come. Of a
+move's two replicas one does not count, and neither is removed as surplus: moves.py decides about them. A shard that
+lacks replicas comes before moves. When a replica may get its tombstone, tombstones.py says.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Container, Sequence
 
 from shoal.coordinator.logic.failover import has_primary
+from shoal.coordinator.logic.moves import moving_step
 from shoal.coordinator.logic.placement import Placement
 from shoal.coordinator.logic.snapshot import Snapshot, new_replica_id
-from shoal.coordinator.logic.steps import AddLearners, ForgetReplicas, RetireReplica, SetReplication
+from shoal.coordinator.logic.steps import AddLearners, ForgetReplicas, MoveStep, RetireReplica, SetReplication
+from shoal.coordinator.logic.tombstones import absent_s, counted, keeping, may_go, may_leave_isr, retired, staying
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import ReplicaId, WorkerId
-from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, is_spare, keepers
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, is_gone, is_spare
 
 MOST_TOMBSTONES = 16
 """Most tombstones of one shard on workers that are gone for good. If there are more, the oldest are removed."""
@@ -24,7 +27,7 @@ MOST_TOMBSTONES = 16
 
 def replication_step(
     entry: ShardEntry, collection: Collection, snapshot: Snapshot, placement: Placement
-) -> SetReplication | AddLearners | RetireReplica | ForgetReplicas | None:
+) -> SetReplication | AddLearners | RetireReplica | ForgetReplicas | MoveStep | None:
     """Return the next change of a shard of a live collection; None if it needs none or has no primary.
 
     Each change is one swap.
@@ -36,42 +39,43 @@ def replication_step(
     if wanted != config:
         return SetReplication(collection=collection, before=entry, config=wanted)
     lost = _lost(config, snapshot, 0.0 if collection.state is CollectionState.CREATING else snapshot.replace_after_s)
-    staying = _staying(config)
-    missing = config.rf - len([member for member in staying if member not in lost])
+    missing = config.rf - len([member for member in counted(config) if member not in lost])
+    if config.move is not None or config.successor is not None:
+        step = moving_step(entry, collection, snapshot, lacks=missing > 0)
+        if step is not None:
+            return step
     if missing > 0:
         kept = _without_tombstones(config, missing)
         if kept != config:
             return SetReplication(collection=collection, before=entry, config=kept)
         return _addition(entry, collection, snapshot, placement, lost[:missing], missing)
-    if len(staying) > config.rf:
+    if len(counted(config)) > config.rf:
         return _retirement(entry, collection, snapshot, placement, lost)
     return _forgetting(entry, snapshot, MOST_TOMBSTONES)
 
 
 def has_too_many(config: ShardConfig, spec: CollectionSpec) -> bool:
-    """Return whether a replica gets its tombstone as soon as the replicas in sync are reported open."""
-    rightly_set = config.state is ShardState.ACTIVE and _with_spec(config, spec) == config
-    return rightly_set and len(_staying(config)) > config.rf and any(is_spare(config, member) for member in _staying(config))
+    """Return whether a replica gets its tombstone as soon as the replicas in sync are reported open.
+
+    During a move, there is one that gets it when the move ends, or is given up.
+    """
+    rightly_set = config.state is ShardState.ACTIVE and is_set_as(config, spec)
+    return rightly_set and len(staying(config)) > config.rf and any(is_spare(config, member) for member in staying(config))
 
 
 def is_as_wanted(config: ShardConfig, spec: CollectionSpec, workers: Container[WorkerId]) -> bool:
-    """Return whether a shard has as many replicas as its collection wants, all on live workers, and no tombstone.
+    """Return whether a shard has as many replicas as its collection wants, all on live workers, no tombstone, no move,
+    and no successor.
 
     Then `replication_step` returns None, whatever workers report and however much time passes.
     """
-    placed = len(config.members) == config.rf and not config.leaving
-    return placed and all(home in workers for home in config.worker_of.values()) and _with_spec(config, spec) == config
+    placed = len(config.members) == config.rf and not config.leaving and config.move is None and config.successor is None
+    return placed and all(home in workers for home in config.worker_of.values()) and is_set_as(config, spec)
 
 
-def _may_go(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> bool:
-    """Return whether a replica is spare, proved by reports that enough others are open."""
-    return len(_open_keepers(config, member, snapshot)) >= config.rf
-
-
-def _open_keepers(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> list[ReplicaId]:
-    """Return the other replicas that are in sync and stay, and whose workers have just reported them open."""
-    keep = (each for each in keepers(config, member) if config.worker_of.get(each) in snapshot.map.workers)
-    return [each for each in keep if each in snapshot.told.ends]
+def is_set_as(config: ShardConfig, spec: CollectionSpec) -> bool:
+    """Return whether a shard has its collection's replica count, and its min_isr as far as enough are in sync."""
+    return _with_spec(config, spec) == config
 
 
 def forgetting_of_dropped(entry: ShardEntry, snapshot: Snapshot) -> ForgetReplicas | None:
@@ -99,26 +103,16 @@ def _without_tombstones(config: ShardConfig, count: int) -> ShardConfig:
     return dataclasses.replace(config, leaving=tuple(member for member in config.leaving if member not in wanted))
 
 
-def _staying(config: ShardConfig) -> tuple[ReplicaId, ...]:
-    return tuple(member for member in config.members if member not in config.leaving)
-
-
 def _lost(config: ShardConfig, snapshot: Snapshot, patience_s: float) -> tuple[ReplicaId, ...]:
-    """Return the members without a tombstone whose workers have been gone for patience_s or longer."""
-    return tuple(member for member in _staying(config) if _absent_s(config, member, snapshot) >= patience_s)
-
-
-def _absent_s(config: ShardConfig, member: ReplicaId, snapshot: Snapshot) -> float:
-    """Return the seconds for which a replica's worker has been gone; below 0 while it is live."""
-    home = config.worker_of.get(member)
-    return -1.0 if home is None or home in snapshot.map.workers else snapshot.absent_s.get(home, -1.0)
+    """Return the members that count whose workers have been gone for patience_s or longer, or will not return."""
+    return tuple(member for member in counted(config) if absent_s(config, member, snapshot) >= patience_s)
 
 
 def _addition(
     entry: ShardEntry, collection: Collection, snapshot: Snapshot, placement: Placement, replaced: tuple[ReplicaId, ...], count: int
 ) -> AddLearners | None:
     config = entry.config
-    beside = {config.worker_of[member] for member in _staying(config) if member in config.worker_of}
+    beside = {config.worker_of[member] for member in staying(config) if member in config.worker_of}
     homes = placement.choose_several(collection.id, count, taken=set(config.worker_of.values()), beside=beside)
     if not homes:
         return None
@@ -143,23 +137,27 @@ def _retirement(
     config = entry.config
     if any(member in config.isr for member in config.leaving):
         return None
-    spare = len(_staying(config)) - len(lost) - config.rf
-    learners = [member for member in config.learners if member in _staying(config) and (member in lost or spare > 0)]
-    learners = [member for member in learners if _may_go(config, member, snapshot)]
+    spare = len(counted(config)) - len(lost) - config.rf
+    learners = [member for member in config.learners if _may_be_surplus(config, member) and (member in lost or spare > 0)]
+    learners = [member for member in learners if may_go(config, member, snapshot)]
     victim = _least_wanted_learner(config, learners, snapshot)
     if victim is None and spare > 0:
         victim = _least_wanted_in_sync(config, snapshot, placement)
     if victim is None:
         return None
-    homes = [config.worker_of[each] for each in _open_keepers(config, victim, snapshot)]
-    registrations = {home: snapshot.map.workers[home].registration for home in homes}
-    retired = _retired(config, victim)
-    return RetireReplica(collection=collection, before=entry, config=retired, replica=victim, registrations=registrations)
+    live = keeping(config, victim, snapshot)
+    return RetireReplica(collection=collection, before=entry, config=retired(config, victim), replica=victim, registrations=live)
+
+
+def _may_be_surplus(config: ShardConfig, member: ReplicaId) -> bool:
+    """Return whether a replica may be removed as one too many: not if it has its tombstone, or is part of a move."""
+    moves = config.move is not None and member in (config.move.source, config.move.target)
+    return member in staying(config) and not moves
 
 
 def _least_wanted_learner(config: ShardConfig, learners: Sequence[ReplicaId], snapshot: Snapshot) -> ReplicaId | None:
     """Return the learner whose worker has been gone for longest; else the newest, which has the least data."""
-    return max(reversed(learners), key=lambda member: _absent_s(config, member, snapshot), default=None)
+    return max(reversed(learners), key=lambda member: absent_s(config, member, snapshot), default=None)
 
 
 def _least_wanted_in_sync(config: ShardConfig, snapshot: Snapshot, placement: Placement) -> ReplicaId | None:
@@ -168,32 +166,32 @@ def _least_wanted_in_sync(config: ShardConfig, snapshot: Snapshot, placement: Pl
     Return None while a worker of the isr is gone, since one of the others may have to lead, and if every member is
     needed to commit.
     """
-    homes = {member: config.worker_of.get(member) for member in config.isr}
-    workers = [home for home in homes.values() if home is not None and home in snapshot.map.workers]
-    if len(workers) < len(homes) or len(config.isr) <= config.min_isr:
+    if not may_leave_isr(config, snapshot):
         return None
+    workers = [config.worker_of[member] for member in config.isr]
     zones = [placement.zone(worker) for worker in workers]
 
     def burden(at: int) -> tuple[bool, int, int]:
         return zones.count(zones[at]) > 1, placement.load(workers[at]), at
 
-    may = [at for at, member in enumerate(config.isr) if member != config.primary and _may_go(config, member, snapshot)]
+    backups = [at for at, member in enumerate(config.isr) if member != config.primary and _may_be_surplus(config, member)]
+    may = [at for at in backups if may_go(config, config.isr[at], snapshot)]
     return config.isr[max(may, key=burden)] if may else None
 
 
-def _retired(config: ShardConfig, victim: ReplicaId) -> ShardConfig:
-    learners = tuple(member for member in config.learners if member != victim)
-    return dataclasses.replace(config, learners=learners, leaving=(*config.leaving, victim))
-
-
 def _forgetting(entry: ShardEntry, snapshot: Snapshot, most: int) -> ForgetReplicas | None:
+    """Return the step that removes tombstones on workers that are gone: all of workers that will not return, and of the
+    others the oldest beyond `most`."""
     config = entry.config
     gone = _gone_for_good(config, snapshot, tuple(member for member in config.leaving if is_gone(config, member)))
-    return _forgotten(entry, gone[: len(gone) - most]) if len(gone) > most else None
+    never = tuple(member for member in gone if absent_s(config, member, snapshot) == math.inf)
+    others = tuple(member for member in gone if member not in never)
+    removed = (*never, *others[: max(0, len(others) - most)])
+    return _forgotten(entry, removed) if removed else None
 
 
 def _gone_for_good(config: ShardConfig, snapshot: Snapshot, members: Sequence[ReplicaId]) -> tuple[ReplicaId, ...]:
-    return tuple(member for member in members if _absent_s(config, member, snapshot) >= snapshot.replace_after_s)
+    return tuple(member for member in members if absent_s(config, member, snapshot) >= snapshot.replace_after_s)
 
 
 def _forgotten(entry: ShardEntry, gone: tuple[ReplicaId, ...]) -> ForgetReplicas:

@@ -41,6 +41,19 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MoveAge:
+    """For how long, in seconds, a move or a hand-over has been as it is, as far as this coordinator has seen.
+
+    stuck_s: without progress of the target; joined_s: since the target is in sync, 0 while it is not; asked_s: since
+    the primary is asked to hand over to this successor, 0 while it is not asked.
+    """
+
+    stuck_s: float = 0.0
+    joined_s: float = 0.0
+    asked_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     """The observed map, what the coordinator has seen and asked besides, and the round's seed.
 
@@ -49,7 +62,8 @@ class Snapshot:
     have needed an election. absent_s: seconds for which workers that hold replicas have been missing from the map.
     replace_after_s: absence of a worker, in seconds, after which its replicas count as lost. focus: of this map; the
     steps are the same when it holds settled shards, too. reports: the newest status of each live worker that has
-    answered in the last seconds. now_ms: the time in ms since 1970, for what is kept of plans.
+    answered in the last seconds. now_ms: the time in ms since 1970, for what is kept of plans. moving: the ages of what
+    is under way. plan_idle_s: seconds for which a plan that runs has had nothing under way.
     """
 
     map: ClusterMap
@@ -62,6 +76,8 @@ class Snapshot:
     replace_after_s: float = 600.0
     reports: Mapping[WorkerId, WorkerStatus] = field(default_factory=lambda: MappingProxyType({}))
     now_ms: int = 0
+    moving: Mapping[ShardId, MoveAge] = field(default_factory=lambda: MappingProxyType({}))
+    plan_idle_s: float = 0.0
 
 
 def new_replica_id(seed: str, shard: ShardId, worker: WorkerId) -> ReplicaId:

@@ -1,6 +1,7 @@
 """The steps that a round may decide.
 
-Each step is one compare-and-swap. It names the state that it relies on, and is not applied if that has changed.
+Each step is one compare-and-swap of one key or, for EndPlan, two. It names the state that it relies on, and is not
+applied if that has changed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from shoal.core.collection import Collection
 from shoal.core.ids import ClusterId, ReplicaId, Revision, WorkerId
+from shoal.core.rebalance import RebalanceEntry
 from shoal.core.shard_config import ShardConfig, ShardEntry
 
 Registrations = Mapping[WorkerId, Revision]
@@ -113,6 +115,79 @@ class ForgetReplicas:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BeginMove:
+    """Begin a move of a plan: a learner on another worker, which is to take the place of a replica.
+
+    Relies on `before`, the plan and the collection as they are, on the registrations of the target's worker and of all
+    live workers that hold the shard, and on the absence of a drain of the target's worker.
+
+    number: of the plan's item.
+    """
+
+    plan: RebalanceEntry
+    number: int
+    collection: Collection
+    before: ShardEntry
+    config: ShardConfig
+    target: WorkerId
+    registrations: Registrations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskSuccessor:
+    """Ask the primary to hand over to a replica in sync.
+
+    Relies on `before`, on the registration of the successor's worker, and on the plan as it is, if it is for a plan.
+    """
+
+    before: ShardEntry
+    config: ShardConfig
+    registrations: Registrations
+    plan: RebalanceEntry | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithdrawMove:
+    """Take a move, or a request to hand over, out of a configuration: it has no meaning any more. Relies on `before`.
+
+    No replica changes. After a move, both of its replicas count.
+    """
+
+    before: ShardEntry
+    config: ShardConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelMove:
+    """Give a move up: its target gets a tombstone.
+
+    Relies on `before`, the collection as it is, and the registrations of the workers that keep the data.
+    """
+
+    collection: Collection
+    before: ShardEntry
+    config: ShardConfig
+    replica: ReplicaId
+    registrations: Registrations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GiveUpItems:
+    """Note beside a plan which items are given up, and why. Relies on the plan as it is."""
+
+    before: RebalanceEntry
+    after: RebalanceEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndPlan:
+    """Put what became of each item, and keep the plan in the history. Relies on the plan as it is."""
+
+    before: RebalanceEntry
+    after: RebalanceEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ActivateCollection:
     """Make a collection usable. Relies on the collection as it is."""
 
@@ -133,7 +208,9 @@ class DeleteCollection:
     collection: Collection
 
 
-Step = (
+MoveStep = BeginMove | AskSuccessor | WithdrawMove | CancelMove
+PlanStep = GiveUpItems | EndPlan
+OneKeyStep = (
     CreateCluster
     | CreateShard
     | PlaceShardAnew
@@ -146,3 +223,4 @@ Step = (
     | DeleteShard
     | DeleteCollection
 )
+Step = OneKeyStep | MoveStep | PlanStep

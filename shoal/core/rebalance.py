@@ -189,6 +189,11 @@ class RebalanceEntry:
         """Whether it has items left to begin or to finish."""
         return self.state in (PlanState.RUNS, PlanState.PAUSED)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens by it. A plan that is cancelled ends when its items under way have ended."""
+        return self.state is PlanState.DONE or (self.state is PlanState.CANCELLED and bool(self.outcomes))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BalanceSettings:

@@ -10,20 +10,30 @@ from typing import assert_never
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
     AddLearners,
+    AskSuccessor,
+    BeginMove,
+    CancelMove,
     CreateCluster,
     CreateShard,
     DeleteCollection,
     DeleteShard,
     ElectPrimary,
+    EndPlan,
     ForgetReplicas,
+    GiveUpItems,
+    MoveStep,
     PlaceShardAnew,
+    PlanStep,
     RetireReplica,
     SetReplication,
     Step,
+    WithdrawMove,
 )
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
-from shoal.core.shard_config import ShardConfig, ShardState, is_gone, leads
+from shoal.core.ids import WorkerId
+from shoal.core.rebalance import PlanState
+from shoal.core.shard_config import ShardConfig, ShardState, is_gone, leads, passing
 
 
 def check_step(step: Step, now: ClusterMap) -> None:
@@ -62,6 +72,34 @@ def check_step(step: Step, now: ClusterMap) -> None:
             assert now.collections[collection.id].state is CollectionState.DROPPING
             assert not now.shards_of(collection.id)
         case _:
+            _check_move_step(step, now)
+
+
+def _check_move_step(step: MoveStep | PlanStep, now: ClusterMap) -> None:
+    match step:
+        case BeginMove(config=config, target=target, plan=plan, number=number):
+            _check_begun(config, now.shards[config.shard].config, now, target)
+            assert now.rebalance is not None
+            assert (now.rebalance.revision, now.rebalance.state) == (plan.revision, PlanState.RUNS)
+            assert number not in now.rebalance.given_up
+        case AskSuccessor(config=config):
+            _check_asked(config, now.shards[config.shard].config, now)
+        case WithdrawMove(config=config):
+            old = now.shards[config.shard].config
+            _unchanged(config, old, "move", "successor")
+            assert (config.move, config.successor) != (old.move, old.successor)
+            assert config.move in (None, old.move)
+            assert config.successor in (None, old.successor)
+        case CancelMove(config=config, replica=replica):
+            old = now.shards[config.shard].config
+            assert old.move is not None
+            assert old.move.target == replica == config.leaving[-1]
+            _check_retirement(config, old, now)
+        case GiveUpItems(before=before, after=after) | EndPlan(before=before, after=after):
+            assert now.rebalance == before, "a plan was changed that had changed"
+            assert before.given_up.items() <= after.given_up.items()
+            assert after.plan == before.plan
+        case _:
             assert_never(step)
 
 
@@ -95,11 +133,39 @@ def _check_election(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
     assert config.primary_reg == now.workers[config.worker_of[config.primary]].registration
     assert dict(config.worker_of) == dict(old.worker_of)
     assert (config.state, config.rf, config.min_isr) == (old.state, old.rf, old.min_isr)
+    assert (config.move, config.successor) == (old.move, None)
     home = old.primary_worker
     assert {*config.isr, *config.elr} == {*old.isr, *old.elr}, "a replica that may lead was given up on hearsay"
     assert {*old.isr} & {*config.isr} or config.primary in old.elr, "the isr was replaced, though one of it leads"
     over = old.primary_reg == 0 or home is None or home not in now.workers or now.workers[home].registration != old.primary_reg
     assert over, "a living term was ended"
+
+
+def _check_begun(config: ShardConfig, old: ShardConfig, now: ClusterMap, target: WorkerId) -> None:
+    check_shape(config)
+    _unchanged(config, old, "learners", "worker_of", "move")
+    assert old.move is None
+    assert config.move is not None
+    assert (config.learners[:-1], config.learners[-1]) == (old.learners, config.move.target)
+    assert {each: home for each, home in config.worker_of.items() if each != config.move.target} == dict(old.worker_of)
+    assert config.worker_of[config.move.target] == target
+    assert target in now.workers
+    assert target not in now.drains
+    assert target not in old.worker_of.values(), "two replicas of a shard on one worker"
+    assert config.move.source in old.members
+    assert _leads(old, now)
+    assert len([each for each in old.isr if each not in old.leaving]) >= old.rf, "a move begins while replicas are missing"
+    assert all(now.workers[home].can_move for home in config.worker_of.values() if home in now.workers)
+
+
+def _check_asked(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> None:
+    _unchanged(config, old, "successor")
+    assert old.successor is None
+    assert config.successor in old.isr
+    assert config.successor != old.primary
+    assert config.worker_of[config.successor] in now.workers
+    assert old.primary_worker is not None
+    assert now.workers[old.primary_worker].can_move
 
 
 def _unchanged(config: ShardConfig, old: ShardConfig, *but: str) -> None:
@@ -132,13 +198,20 @@ def _check_addition(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> N
     assert {each: home for each, home in config.worker_of.items() if each not in new} == dict(old.worker_of)
     assert {config.worker_of[each] for each in new} <= set(now.workers)
     live = [each for each in config.members if each not in config.leaving and config.worker_of[each] in now.workers]
-    assert len(live) <= config.rf, "more live replicas than are wanted"
+    assert len([each for each in live if each != passing(config)]) <= config.rf, "more live replicas than are wanted"
 
 
 def _check_retirement(config: ShardConfig, old: ShardConfig, now: ClusterMap) -> None:
     check_shape(config)
-    _unchanged(config, old, "learners", "leaving")
+    _unchanged(config, old, "learners", "leaving", "move", "successor")
     *before, victim = config.leaving
+    if old.move is None:
+        assert (config.move, config.successor) == (None, old.successor)
+    elif victim in (old.move.source, old.move.target):
+        assert config.move is None
+        assert config.successor in (None, old.successor)
+    else:
+        assert (config.move, config.successor) == (old.move, old.successor)
     assert tuple(before) == old.leaving
     assert victim != config.primary
     assert victim not in config.elr, "a replica got its tombstone that may be needed to lead"

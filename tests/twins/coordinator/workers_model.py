@@ -14,12 +14,14 @@ from shoal.core.shard_config import (
     ShardState,
     departed,
     expanded,
+    handed_over,
     is_gone,
     is_spare,
     keepers,
     leads,
     may_commit,
     may_shrink,
+    may_take_over,
     renamed_learner,
     replica_on,
     shrunk,
@@ -39,6 +41,9 @@ def worked(config: ShardConfig, cluster: ClusterMap, worker: WorkerId, made: set
         made.add(mine)
         if config.state is ShardState.CREATING:
             return dataclasses.replace(config, state=ShardState.ACTIVE)
+        successor = config.successor
+        if successor is not None and may_take_over(config, successor) and config.worker_of.get(successor) in cluster.workers:
+            return handed_over(config, cluster.workers[config.worker_of[successor]].registration)
         return _led(config, cluster, made)
     if mine in config.learners and mine not in made:
         anew = ReplicaId(f"{config.shard}@{worker}#{len(made)}")
@@ -61,10 +66,21 @@ def _led(config: ShardConfig, cluster: ClusterMap, made: set[ReplicaId]) -> Shar
     for member in (*config.elr, *config.learners):
         ready = member in made or member in config.elr
         live = config.worker_of[member] in cluster.workers and member not in config.leaving
-        # One more member may join if min_isr forbids to remove a silent one first.
-        if ready and live and len(keepers(config, config.primary)) + 1 < max(config.rf, config.min_isr + 1):
+        if ready and live and _has_place(config, member):
             return expanded(config, member)
     return config
+
+
+def _has_place(config: ShardConfig, member: ReplicaId) -> bool:
+    """Return whether the isr has a place for a member.
+
+    One more may join if min_isr forbids to remove a silent one first, and one more while a replica moves: its target,
+    then anybody.
+    """
+    taken, places = len(keepers(config, config.primary)) + 1, max(config.rf, config.min_isr + 1)
+    if taken < places or config.move is None:
+        return taken < places
+    return taken < max(places, config.rf + 1) and (config.move.target == member or config.move.target in config.isr)
 
 
 def commits(config: ShardConfig, cluster: ClusterMap) -> bool:

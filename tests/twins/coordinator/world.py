@@ -12,21 +12,38 @@ from collections.abc import Iterable, Mapping
 from shoal.coordinator.act import transaction_of
 from shoal.coordinator.bundles import Attempt, bundled
 from shoal.coordinator.logic.attention import Attention
+from shoal.coordinator.logic.move_ages import MoveAges
 from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences
 from shoal.coordinator.logic.snapshot import Snapshot, Told
-from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.coordinator.logic.steps import (
+    AddLearners,
+    AskSuccessor,
+    BeginMove,
+    CancelMove,
+    CreateShard,
+    ElectPrimary,
+    PlaceShardAnew,
+    RetireReplica,
+    SetReplication,
+    Step,
+    WithdrawMove,
+)
+from shoal.core.cluster_map import MOVES_FEATURE, ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
+from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable, ShardTable
+from shoal.core.rebalance import Drain, RebalanceEntry
 from shoal.core.recovery import LogEnd
+from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Committed, DeleteKey, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
+from shoal.store.rebalance_codecs import encode_drain, encode_rebalance
 from tests.twins.coordinator.plain_focus import check_focus, whole_focus
 from tests.twins.coordinator.rules import check_shape, check_step
 from tests.twins.coordinator.workers_model import commits, worked
@@ -37,9 +54,17 @@ REPLACE_AFTER_S = 600.0
 SLOTS_ALL = (SlotRange(0, SLOTS),)
 
 
-def worker_entry(name: str, registration: int = 1, zone: str = "z") -> WorkerEntry:
+def worker_entry(name: str, registration: int = 1, zone: str = "z", *, moves: bool = True) -> WorkerEntry:
+    """Return a registration. moves: of a program that knows moves."""
     return WorkerEntry(
-        id=WorkerId(name), address=f"{name}:1", incarnation="i", pid=1, node="n", zone=zone, registration=Revision(registration)
+        id=WorkerId(name),
+        address=f"{name}:1",
+        incarnation="i",
+        pid=1,
+        node="n",
+        zone=zone,
+        registration=Revision(registration),
+        features=frozenset({MOVES_FEATURE} if moves else ()),
     )
 
 
@@ -100,7 +125,7 @@ class World:
     """Store state, live workers, and one leading coordinator that remembers only absences.
 
     now_s: the time; told: the workers that report log ends, and a salt of these reports; holders: for each shard, the
-    replicas that have every committed record.
+    replicas that have every committed record; building: the replicas that build indexes.
     """
 
     def __init__(self) -> None:
@@ -109,6 +134,7 @@ class World:
         self.leadership = self.state.revision
         self.now_s, self.told, self.holders = 1000.0, 0, dict[ShardId, set[ReplicaId]]()
         self._absences, self._attention, self._made = Absences(), Attention(), set[ReplicaId]()
+        self._moves, self.building = MoveAges(), set[ReplicaId]()
         self._seeds = 0
 
     def put(self, *operations: Operation) -> None:
@@ -135,6 +161,16 @@ class World:
         self.holders[config.shard] = {*config.isr, *config.elr}
         self._made |= {*config.members}
 
+    def put_plan(self, entry: RebalanceEntry) -> None:
+        self.put(Put(key=KEYS.rebalance, value=encode_rebalance(entry)))
+
+    def drain(self, name: str, *, primaries_only: bool = False) -> None:
+        drain = Drain(primaries_only=primaries_only, asked_by="test", since_ms=1)
+        self.put(Put(key=KEYS.drain(WorkerId(name)), value=encode_drain(drain)))
+
+    def undrain(self, name: str) -> None:
+        self.state.commit(Transaction(then=(DeleteKey(key=KEYS.drain(WorkerId(name))),)))
+
     def drop(self, collection: CollectionId) -> None:
         found = self.map.collections.get(collection)
         if found is not None:
@@ -150,6 +186,8 @@ class World:
         self._seeds += 1
         self._absences = self._absences.seen(seen, self.now_s)
         self._attention = self._attention.seen(seen)
+        reports = self._statuses(seen)
+        self._moves = self._moves.seen(seen, self._attention.focus.shards, reports, self.now_s)
         snapshot = Snapshot(
             map=seen,
             seed=f"seed {self._seeds}",
@@ -157,6 +195,10 @@ class World:
             told=Told(ends=self._log_ends(seen)),
             absent_s=self._absences.absent_s(self.now_s),
             replace_after_s=REPLACE_AFTER_S,
+            reports=reports,
+            now_ms=int(self.now_s * 1_000),
+            moving=self._moves.ages(self.now_s),
+            plan_idle_s=self._moves.plan_idle_s(self.now_s),
         )
         steps = reconcile(snapshot, limit)
         self._check_attention(snapshot, steps, limit)
@@ -209,7 +251,7 @@ class World:
             if commits(config, cluster):
                 self.holders[shard] = {*config.isr}
 
-    def settle(self, rounds: int = 60) -> None:
+    def settle(self, rounds: int = 200) -> None:
         """Let coordinator and workers act in turn until the coordinator has nothing to do and the workers change
         nothing.
         """
@@ -220,6 +262,17 @@ class World:
             if not steps and self.state.revision == before:
                 return
         raise AssertionError(f"not quiet after {rounds} rounds, still wanted: {self.decide(self.map)}")
+
+    def _statuses(self, seen: ClusterMap) -> Mapping[WorkerId, WorkerStatus]:
+        """Return what live workers tell of their replicas. Those of `building` build indexes."""
+        found: dict[WorkerId, dict[str, ReplicaStatus]] = {worker: {} for worker in seen.workers}
+        for shard, entry in seen.shards.items():
+            for replica, home in entry.config.worker_of.items():
+                if home in found and replica in self._made:
+                    role = ReplicaRole.LEARNER if replica in entry.config.learners else ReplicaRole.BACKUP
+                    builds = int(replica in self.building)
+                    found[home][str(shard)] = ReplicaStatus(replica=replica, role=role, applied_seq=Seq(1), builds_pending=builds)
+        return {worker: WorkerStatus(memory_bytes=0, failed={}, replicas=replicas) for worker, replicas in found.items()}
 
     def _log_ends(self, seen: ClusterMap) -> Mapping[ReplicaId, LogEnd]:
         """Return the reports of live replicas: each its own end, none of them, or all the same."""
@@ -240,5 +293,14 @@ class World:
         match step:
             case CreateShard(config=config) | PlaceShardAnew(config=config):
                 self.holders[config.shard] = {*config.isr}
-            case ElectPrimary(config=config) | SetReplication(config=config) | AddLearners(config=config) | RetireReplica(config=config):
+            case (
+                ElectPrimary(config=config)
+                | SetReplication(config=config)
+                | AddLearners(config=config)
+                | RetireReplica(config=config)
+                | BeginMove(config=config)
+                | AskSuccessor(config=config)
+                | WithdrawMove(config=config)
+                | CancelMove(config=config)
+            ):
                 assert {*config.isr, *config.elr} <= self.holders[config.shard], "a replica counts as whole that misses committed records"
