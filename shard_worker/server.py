@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.core.addresses import split
-from shoal.core.cluster_map import WorkerEntry
+from shoal.core.cluster_map import MOVES_FEATURE, WorkerEntry
 from shoal.core.errors import Internal
 from shoal.core.file_budget import FileBudget, file_budget, http_connections, low_limit_words
 from shoal.core.ids import ClusterId, Revision, ShardId, WorkerId
 from shoal.core.memory_budget import memory_budget
 from shoal.core.sizing import FILES_AT_REST, replica_files
 from shoal.runtime.change_signal import ChangeSignal
-from shoal.runtime.clock import boot_s
+from shoal.runtime.clock import boot_s, wall_ms
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.server import HttpServer
 from shoal.runtime.interceptors import call_table
@@ -103,6 +103,7 @@ class WorkerRole:
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
         self._http: HttpServer | None = None
+        self._started_ms = wall_ms()
         self._incarnation = str(uuid.uuid4())
         self._disk_used: float | None = None
         self._changed = ChangeSignal()
@@ -208,6 +209,9 @@ class WorkerRole:
             memory_budget_bytes=self.host.memory.budget_bytes,
             file_budget=self.host.files.for_replicas,
             replica_files=self.host.files.each,
+            disk_bytes=disk_space(folder.path).size_bytes,
+            features=frozenset({MOVES_FEATURE}),
+            started_ms=self._started_ms,
             registration=Revision(0),
         )
         membership = Membership(store=self._store, keys=self._keys, me=me, lease_ttl_s=settings.lease_ttl_s, changed=self._on_change)

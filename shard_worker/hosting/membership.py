@@ -2,20 +2,24 @@
 
 Holding the lock of the data folder proves that an earlier process of this worker is dead, so its registration may be
 replaced. If another incarnation appears under the worker's key while this process runs, another process holds a copy of
-the folder: `run` raises.
+the folder: `run` raises. It also raises when an operator has forgotten the worker: its replicas were replaced, and it
+is never registered again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from shoal.core.cluster_map import WorkerEntry
 from shoal.core.errors import PreconditionFailed, Unavailable
-from shoal.core.ids import Revision
+from shoal.core.ids import Revision, WorkerId
+from shoal.core.shown import shown
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.runtime.clock import boot_s
 from shoal.runtime.logs import event as log_event
@@ -84,7 +88,7 @@ class Membership:
     async def run(self) -> None:
         """Register, keep the lease, and register again whenever it was lost.
 
-        Raises PreconditionFailed if another process has replaced the registration.
+        Raises PreconditionFailed if another process has replaced the registration, or the worker was forgotten.
         """
         while True:
             await self._register()
@@ -126,6 +130,10 @@ class Membership:
         await self.close()
         found = await self._store.get(self._keys.worker(self._me.id), self._ttl_s)
         self._refuse_foreign(found)
+        forgotten = self._keys.forgotten(self._me.id)
+        said = await self._store.get(forgotten, self._ttl_s)
+        if said is not None:
+            raise _forgotten(self._me.id, said.value)
         loop = asyncio.get_running_loop()
         self._keeper = await hold_lease(
             self._store,
@@ -138,7 +146,8 @@ class Membership:
         key = self._keys.worker(self._me.id)
         condition = Absent(key=key) if found is None else Unchanged(key=key, mod_revision=found.mod_revision)
         put = Put(key=key, value=encode_worker(self._me), lease_id=self._keeper.lease_id)
-        outcome = await self._store.commit(Transaction(compares=(condition,), then=(put,)), self._ttl_s)
+        # It may be forgotten at any moment, but not while it is registered.
+        outcome = await self._store.commit(Transaction(compares=(condition, Absent(key=forgotten)), then=(put,)), self._ttl_s)
         if isinstance(outcome, Committed):
             self._newest = outcome.revision
             self._set(outcome.revision)
@@ -161,6 +170,19 @@ class Membership:
 
 def _replaced(other: WorkerEntry) -> PreconditionFailed:
     return PreconditionFailed(f"worker {other.id} is registered by another process (pid {other.pid} on {other.node}); this one ends")
+
+
+def _forgotten(me: WorkerId, said: bytes) -> PreconditionFailed:
+    """Return the error of a worker that was forgotten. said: what is kept of that, for people."""
+    try:
+        kept = json.loads(said)
+        words = f" on {datetime.fromtimestamp(kept['since_ms'] / 1000, UTC):%Y-%m-%d at %H:%M:%S} UTC by {shown(kept['asked_by'])}"
+    except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
+        words = ""
+    return PreconditionFailed(
+        f"worker {me} was forgotten{words}: its replicas were replaced, and it cannot return. Delete its data folder, and start "
+        "a worker with an empty one to use this machine again"
+    )
 
 
 def _wake(loop: asyncio.AbstractEventLoop, news: ChangeSignal) -> None:

@@ -39,10 +39,14 @@ class DiskSpace:
     free_bytes: int
 
     @property
+    def size_bytes(self) -> int:
+        """Return the size of the disk."""
+        return self.used_bytes + self.free_bytes
+
+    @property
     def used(self) -> float:
         """Return the used part, 0-1; a file system without any space counts as full."""
-        total = self.used_bytes + self.free_bytes
-        return self.used_bytes / total if total else 1.0
+        return self.used_bytes / self.size_bytes if self.size_bytes else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +95,4 @@ def disk_space(path: Path) -> DiskSpace:
 
 def leaves_room(space: DiskSpace, more_bytes: int, limits: SpaceLimits = DEFAULT_SPACE_LIMITS) -> bool:
     """Return whether the disk would still be below the bound for upserts with `more_bytes` more in use."""
-    total = space.used_bytes + space.free_bytes
-    return space.used_bytes + more_bytes < limits.refuse_at * total
+    return space.used_bytes + more_bytes < limits.refuse_at * space.size_bytes

@@ -169,3 +169,55 @@ def test_a_later_registration_by_somebody_else_in_the_map_ends_the_worker_at_onc
                 await asyncio.wait_for(task, 20.0)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b'{"asked_by": "ann", "since_ms": 1750000000000}', r"forgotten on 2025-06-15 at 15:06:40 UTC by 'ann': .* Delete its data folder"),
+        (b"{}", "worker w was forgotten: its replicas were replaced"),
+        (b"\xff", "worker w was forgotten: its replicas were replaced"),
+    ],
+)
+def test_a_worker_that_was_forgotten_is_never_registered_again_and_says_why(said, words):
+    async def run():
+        world = World()
+        await world.other.commit(Transaction(then=(Put(key=KEYS.forgotten(ME), value=said),)), 1.0)
+        with pytest.raises(PreconditionFailed, match=words):
+            await world.membership.run()
+        assert await world.registered() is None
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_is_forgotten_while_it_registers_is_not_registered(monkeypatch):
+    """It is forgotten after it has looked, just before its registration is written."""
+    commit = MemoryStore.commit
+
+    async def overtaken(self, transaction, timeout_s):
+        if self is world.store:
+            await commit(world.other, Transaction(then=(Put(key=KEYS.forgotten(ME), value=b"{}"),)), 1.0)
+        return await commit(self, transaction, timeout_s)
+
+    world = World()
+    monkeypatch.setattr(MemoryStore, "commit", overtaken)
+
+    async def run():
+        with pytest.raises(PreconditionFailed, match="was forgotten"):
+            await world.membership.run()
+        assert await world.registered() is None
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_was_forgotten_while_its_lease_was_lost_ends():
+    async def run():
+        world = World()
+        async with running(world) as task:
+            await until(lambda: world.membership.registration != 0)
+            await world.other.commit(Transaction(then=(Put(key=KEYS.forgotten(ME), value=b"{}"),)), 1.0)
+            world.expire_leases()
+            with pytest.raises(PreconditionFailed, match="was forgotten"):
+                await task
+
+    asyncio.run(run())
