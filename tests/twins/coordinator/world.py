@@ -31,12 +31,10 @@ from shoal.coordinator.logic.steps import (
 )
 from shoal.core.cluster_map import MOVES_FEATURE, ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable, ShardTable
 from shoal.core.rebalance import Drain, RebalanceEntry
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
 from shoal.store.cluster_view import cluster_map_of
@@ -46,6 +44,7 @@ from shoal.store.keys import Keys
 from shoal.store.rebalance_codecs import encode_drain, encode_rebalance
 from tests.twins.coordinator.plain_focus import check_focus, whole_focus
 from tests.twins.coordinator.rules import check_shape, check_step
+from tests.twins.coordinator.statuses import statuses_of
 from tests.twins.coordinator.workers_model import commits, worked
 from tests.twins.store.state import MemoryState
 
@@ -186,7 +185,7 @@ class World:
         self._seeds += 1
         self._absences = self._absences.seen(seen, self.now_s)
         self._attention = self._attention.seen(seen)
-        reports = self._statuses(seen)
+        reports = statuses_of(seen, self._made, self.building)
         self._moves = self._moves.seen(seen, self._attention.focus.shards, reports, self.now_s)
         snapshot = Snapshot(
             map=seen,
@@ -262,17 +261,6 @@ class World:
             if not steps and self.state.revision == before:
                 return
         raise AssertionError(f"not quiet after {rounds} rounds, still wanted: {self.decide(self.map)}")
-
-    def _statuses(self, seen: ClusterMap) -> Mapping[WorkerId, WorkerStatus]:
-        """Return what live workers tell of their replicas. Those of `building` build indexes."""
-        found: dict[WorkerId, dict[str, ReplicaStatus]] = {worker: {} for worker in seen.workers}
-        for shard, entry in seen.shards.items():
-            for replica, home in entry.config.worker_of.items():
-                if home in found and replica in self._made:
-                    role = ReplicaRole.LEARNER if replica in entry.config.learners else ReplicaRole.BACKUP
-                    builds = int(replica in self.building)
-                    found[home][str(shard)] = ReplicaStatus(replica=replica, role=role, applied_seq=Seq(1), builds_pending=builds)
-        return {worker: WorkerStatus(memory_bytes=0, failed={}, replicas=replicas) for worker, replicas in found.items()}
 
     def _log_ends(self, seen: ClusterMap) -> Mapping[ReplicaId, LogEnd]:
         """Return the reports of live replicas: each its own end, none of them, or all the same."""
