@@ -130,9 +130,9 @@ class PlanStore:
         return Absent(key=key) if entry is None else Unchanged(key=key, mod_revision=entry.revision)
 
 
-def about_plan(kind: type[AnyShoalError], message: str) -> AnyShoalError:
-    """Return an error about a plan."""
-    return kind(message, ErrorDetails(field="plan"))
+def about_plan(kind: type[AnyShoalError], message: str, field: str = "plan") -> AnyShoalError:
+    """Return an error about a plan. field: see ErrorDetails."""
+    return kind(message, ErrorDetails(field=field))
 
 
 def _check_size(*, plan: str, size: int) -> None:

@@ -21,6 +21,7 @@ from shoal.coordinator.worker_reports import WorkerReports
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import ErrorDetails, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from shoal.core.operations import (
+    PLAN_IS_STALE,
     ApplyRebalance,
     ControlRebalance,
     DescribeRebalance,
@@ -204,8 +205,8 @@ class Plans:
                 return plan
         raise about_plan(
             PreconditionFailed,
-            f"plan {shown(request.plan_id)} is not known here, and a plan made now is another one: the cluster has changed since; "
-            "make a new one with `shoal rebalance plan`",
+            f"plan {shown(request.plan_id)} is not known here, and a plan made now is another one: the cluster has changed since",
+            PLAN_IS_STALE,
         )
 
     async def _balancing_again(self, asked: UserRequest, statuses: Statuses) -> RebalancePlan | None:
@@ -226,8 +227,7 @@ class Plans:
             raise about_plan(PreconditionFailed, f"nothing to do: plan {plan.id} has no moves and no hand-overs")
         changes = self._logic.has_changed(plan, cluster, statuses)
         if changes:
-            message = f"the cluster has changed since this plan: {', '.join(changes)}; make a new one with `shoal rebalance plan`"
-            raise about_plan(PreconditionFailed, message)
+            raise about_plan(PreconditionFailed, f"the cluster has changed since this plan: {', '.join(changes)}", PLAN_IS_STALE)
         check_items(plan, cluster)
 
     async def _progress(self, asked: UserRequest, entry: RebalanceEntry) -> RebalanceProgress:

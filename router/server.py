@@ -15,6 +15,7 @@ from shoal.router.cluster.workers import Tended, Workers, tend
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.router.rpc.leader import GrpcLeader
+from shoal.router.rpc.operations_service import OperationsService
 from shoal.router.rpc.points_service import PointsService
 from shoal.router.rpc.remote_worker import connect_worker
 from shoal.router.rpc.search_service import SearchService
@@ -41,7 +42,7 @@ log = logging.getLogger("shoal.router")
 
 _GRACE_S = 2.0
 
-SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster")
+SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster", "shoal.v1.Operations")
 """The public gRPC services."""
 
 
@@ -192,4 +193,5 @@ def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, .
         optimize_timeout_s=settings.optimize_timeout_s,
     )
     cluster = ClusterService(overview=router.overview, default_timeout_s=timeout_s)
-    return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls())
+    operations = OperationsService(operations=router.operations, default_timeout_s=timeout_s)
+    return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls(), *operations.calls())

@@ -26,6 +26,7 @@ from shoal.router.verbs.administration import Administration, LeaderCalls
 from shoal.router.verbs.fused_legs import FusedLegs
 from shoal.router.verbs.fused_reads import FusedReads
 from shoal.router.verbs.fused_run import FusedParts
+from shoal.router.verbs.operations import Operations
 from shoal.router.verbs.overview import Overview
 from shoal.router.verbs.points_by_id import PointsById
 from shoal.router.verbs.reads import Reads
@@ -44,6 +45,7 @@ class Router:
     writes: Writes
     updates: Updates
     administration: Administration
+    operations: Operations
     overview: Overview
     limits: Limits
     tended: tuple[Tended, ...]
@@ -105,6 +107,7 @@ def make_router(
             new_request_id=new_request_id,
             patience_s=read_patience_s,
         ),
+        operations=Operations(view=view, leader=leader, clock=clock, new_request_id=new_request_id),
         overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
         limits=limits,
         tended=(under_way, traffic, searches),

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from shoal.core.fused_search import HitExplain, LegExplain
     from shoal.core.fusion_choice import Fusion, FusionKind, SearchDefaults
     from shoal.core.named_vectors import NamedVector
+    from shoal.core.operations import ItemProgress, PlanSummary, RebalanceProgress, WorkerForgotten, WorkerStanding
+    from shoal.core.rebalance import BalanceSettings, RebalancePlan
     from shoal.core.replies import ClusterInfo, CollectionInfo, CollectionSummary, ShardInfo, WorkerInfo
     from shoal.core.shard_calls import SegmentExplain
     from shoal.core.text_calls import TextExplain, WordShare
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyExists",
     "AsyncClient",
+    "BalanceSettings",
     "Client",
     "ClusterInfo",
     "CollectionInfo",
@@ -73,14 +76,18 @@ __all__ = [
     "Hits",
     "Internal",
     "InvalidArgument",
+    "ItemProgress",
     "LegExplain",
     "LegHit",
     "NamedVector",
     "NotFound",
     "PermissionDenied",
+    "PlanSummary",
     "Point",
     "Points",
     "PreconditionFailed",
+    "RebalancePlan",
+    "RebalanceProgress",
     "ResourceExhausted",
     "SearchDefaults",
     "SearchExplain",
@@ -95,7 +102,9 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "WordShare",
+    "WorkerForgotten",
     "WorkerInfo",
+    "WorkerStanding",
     "connect",
     "connect_async",
     "highlighted",
@@ -126,6 +135,8 @@ _HOMES = {
     "shoal.core.fused_search": ("HitExplain", "LegExplain"),
     "shoal.core.fusion_choice": ("Fusion", "FusionKind", "SearchDefaults"),
     "shoal.core.named_vectors": ("NamedVector",),
+    "shoal.core.operations": ("ItemProgress", "PlanSummary", "RebalanceProgress", "WorkerForgotten", "WorkerStanding"),
+    "shoal.core.rebalance": ("BalanceSettings", "RebalancePlan"),
     "shoal.core.replies": ("ClusterInfo", "CollectionInfo", "CollectionSummary", "ShardInfo", "WorkerInfo"),
     "shoal.core.shard_calls": ("SegmentExplain",),
     "shoal.core.tuning_calls": ("CurvePoint", "SegmentCurve", "ShardRecall"),

@@ -17,11 +17,15 @@ from shoal.router.logic.replication_health import Cause, Replication, Statuses, 
 
 
 def cluster_health(cluster: ClusterMap, statuses: Statuses) -> ClusterInfo:
-    """Return the state of every worker, by id, and of every shard, by collection name and number."""
+    """Return the state of every worker, by id, and of every shard, by collection name and number.
+
+    A worker that was forgotten is no worker any more, unless it is registered: its replicas are being replaced.
+    """
+    there = {*cluster.workers, *(each for each in cluster.shards.workers if each not in cluster.forgotten)}
     return ClusterInfo(
         cluster_id=cluster.cluster or "",
         leader=cluster.leader.address if cluster.leader else None,
-        workers=tuple(_worker(cluster, statuses, worker) for worker in sorted({*cluster.workers, *cluster.shards.workers})),
+        workers=tuple(_worker(cluster, statuses, worker) for worker in sorted(there)),
         shards=tuple(_shards(cluster, statuses)),
     )
 

@@ -9,9 +9,9 @@ import grpc
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import CollectionId
 from shoal.core.replies import AuditPage, ShardRecovery
-from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
+from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard, Request
 from shoal.v1 import coordinator_pb2_grpc
-from shoal.wire import collections, recovery
+from shoal.wire import collections, operations, recovery
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.remote_call import call_remote
 
@@ -47,6 +47,11 @@ class GrpcLeader:
         """See LeaderCalls."""
         asked = recovery.audit_request_to_message(request)
         return recovery.audit_page_from_message(await self._call(address, "ListAudit", asked, timeout_s))
+
+    async def operate(self, address: str, request: Request, timeout_s: float) -> Any:
+        """See LeaderCalls."""
+        call = operations.CALLS[type(request)]
+        return call.from_message(await self._call(address, call.name, call.to_message(request), timeout_s))
 
     async def keep(self, cluster: ClusterMap) -> None:
         """Close the channel if its coordinator leads no more. Calls in flight fail with Unavailable, so that they are

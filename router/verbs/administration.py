@@ -7,17 +7,26 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from shoal.core.alteration import altered_spec
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState, check_name, check_range, check_recall
 from shoal.core.deadline import Clock
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound, ShoalError, Unavailable
+from shoal.core.errors import DeadlineExceeded, ErrorDetails, InvalidArgument, NotFound
 from shoal.core.ids import CollectionId, ShardId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, CollectionInfo, CollectionSummary, ShardRecovery
-from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, MeasureRecall, RecoverShard, TuneCollection
+from shoal.core.requests import (
+    AlterCollection,
+    CreateCollection,
+    DropCollection,
+    ListAudit,
+    MeasureRecall,
+    RecoverShard,
+    Request,
+    TuneCollection,
+)
 from shoal.core.shard_calls import ShardService
 from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
 from shoal.router.cluster.finder import Finder
@@ -26,15 +35,15 @@ from shoal.router.logic.checks import check_tune
 from shoal.router.logic.gather import gather_figures
 from shoal.router.logic.outcomes import values_of_all
 from shoal.router.logic.read_plan import shards_of
-from shoal.router.logic.retry import RetryPatience, patience_of, wait_before_retry
+from shoal.router.logic.retry import RetryPatience, patience_of
 from shoal.router.shards.every_replica import EveryReplica
 from shoal.router.shards.scatter import Scatter, ShardTask
 from shoal.router.shards.serving import Serving
+from shoal.router.verbs.forwarding import LeaderForward, check_length
 
 T = TypeVar("T")
 
 _CATCH_UP_S = 2.0
-_ID_CHARACTERS = 64
 
 MAX_SAMPLE = 10_000
 """Most queries of a shard in one measurement of recall."""
@@ -66,6 +75,10 @@ class LeaderCalls(Protocol):
         """Return a page of the audit."""
         ...
 
+    async def operate(self, address: str, request: Request, timeout_s: float) -> Any:
+        """Answer a request of shoal.core.operations as its class documents. Each is safe to repeat."""
+        ...
+
 
 class Administration:
     """Creates, alters and drops collections, returns their figures, and recovers shards."""
@@ -86,7 +99,7 @@ class Administration:
     ) -> None:
         self._view, self._finder, self._scatter, self._leader, self._clock = view, finder, scatter, leader, clock
         self._limits, self._new_request_id, self._patience_s = limits, new_request_id, patience_s
-        self._replicas, self._serving = replicas, serving
+        self._replicas, self._serving, self._forward = replicas, serving, LeaderForward(view)
 
     async def create(self, request: CreateCollection, timeout_s: float) -> CollectionId:
         """Create a collection. Returns when the primaries of all its shards serve, as this router sees them.
@@ -95,10 +108,10 @@ class Administration:
         many of its shards serve.
         """
         request.spec(self._limits)
-        _check_length("request_id", request.request_id)
+        check_length("request_id", request.request_id)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         named = dataclasses.replace(request, request_id=request.request_id or self._new_request_id())
-        created = await self._forward(until_deadline, lambda address, left_s: self._leader.create(address, named, left_s))
+        created = await self._forward.to_leader(until_deadline, lambda address, left_s: self._leader.create(address, named, left_s))
         await self._serving.of_all(await self._shown(request.name, created, until_deadline), until_deadline)
         return created
 
@@ -125,7 +138,7 @@ class Administration:
         check_name(request.name, self._limits)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = _owner(self._view.current, request.name)
-        await self._forward(until_deadline, lambda address, left_s: self._leader.alter(address, request, left_s))
+        await self._forward.to_leader(until_deadline, lambda address, left_s: self._leader.alter(address, request, left_s))
         await self._catch_up(lambda cluster: _is_altered(cluster, request, before), until_deadline)
 
     async def drop(self, request: DropCollection, timeout_s: float) -> None:
@@ -134,7 +147,7 @@ class Administration:
         Raises NotFound if the request has no id and no collection has the name.
         """
         check_name(request.name, self._limits)
-        _check_length("collection_id", request.collection_id)
+        check_length("collection_id", request.collection_id)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         before = CollectionId(request.collection_id) if request.collection_id else _owner(self._view.current, request.name)
         # Without an id: if the name existed before and is missing at a later attempt, an earlier attempt, whose answer
@@ -149,7 +162,7 @@ class Administration:
                 if first or not freed:
                     raise
 
-        await self._forward(until_deadline, call)
+        await self._forward.to_leader(until_deadline, call)
         if before is not None:
             await self._catch_up(lambda cluster: _owner(cluster, request.name) != before, until_deadline)
 
@@ -157,17 +170,17 @@ class Administration:
         """Recover a shard that lost every replica that may lead, or return the plan. caller: for the audit."""
         asked = request.asked
         for field in ("request_id", "worker", "asked_by"):
-            _check_length(field, getattr(asked, field) or "")
+            check_length(field, getattr(asked, field) or "")
         check_name(asked.name, self._limits)
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
         asked_by, request_id = f"{asked.asked_by or 'somebody'} from {caller}", asked.request_id or self._new_request_id()
         named = RecoverShard(asked=dataclasses.replace(asked, asked_by=asked_by, request_id=request_id))
-        return await self._forward(until_deadline, lambda address, left_s: self._leader.recover(address, named, left_s))
+        return await self._forward.to_leader(until_deadline, lambda address, left_s: self._leader.recover(address, named, left_s))
 
     async def audit(self, request: ListAudit, timeout_s: float) -> AuditPage:
         """Return a page of the audit, newest first."""
         until_deadline = patience_of(clock=self._clock, timeout_s=timeout_s)
-        return await self._forward(until_deadline, lambda address, left_s: self._leader.audit(address, request, left_s))
+        return await self._forward.to_leader(until_deadline, lambda address, left_s: self._leader.audit(address, request, left_s))
 
     def listed(self) -> tuple[CollectionSummary, ...]:
         """Return all collections, by name. Collections that are being dropped have no name, so they are left out."""
@@ -224,22 +237,6 @@ class Administration:
         tasks = [_task(shard, ask) for shard in shards_of(collection)]
         return tuple(values_of_all(await self._scatter.each(collection, tasks, until_deadline)))
 
-    async def _forward(self, patience: RetryPatience, call: Callable[[str, float], Awaitable[T]]) -> T:
-        error: ShoalError = DeadlineExceeded("no time was left to ask the coordinator")
-        for attempt in itertools.count():
-            seen = self._view.current
-            if patience.deadline.passed:
-                break
-            try:
-                return await call(_leader_address(seen), patience.deadline.left_s)
-            except ShoalError as failure:
-                error = failure
-            wait_s = wait_before_retry(attempt, patience.attempts.left_s) if error.retryable else None
-            if wait_s is None:
-                break
-            await self._view.wait_for_change(seen, wait_s)
-        raise error
-
     async def _catch_up(self, holds: Callable[[ClusterMap], bool], patience: RetryPatience) -> None:
         """Wait until this router's map shows the leader's change. A map that lags for long is no error: the change is
         made.
@@ -251,12 +248,6 @@ def _task(shard: ShardId, ask: Callable[[ShardService, ShardId, float], Awaitabl
     return ShardTask(shard.number, lambda service, left_s: ask(service, shard, left_s))
 
 
-def _leader_address(cluster: ClusterMap) -> str:
-    if cluster.leader is None:
-        raise Unavailable("no coordinator leads the cluster; collections cannot be created, altered or dropped until one does")
-    return cluster.leader.address
-
-
 def _is_altered(cluster: ClusterMap, request: AlterCollection, before: CollectionId | None) -> bool:
     found = cluster.by_name.get(request.name)
     try:
@@ -264,11 +255,6 @@ def _is_altered(cluster: ClusterMap, request: AlterCollection, before: Collectio
     except InvalidArgument:
         # Another request has changed the collection since then, and this alteration does not fit any more.
         return True
-
-
-def _check_length(field: str, text: str) -> None:
-    if len(text) > _ID_CHARACTERS:
-        raise InvalidArgument(f"{field} has {len(text)} characters, at most {_ID_CHARACTERS} are allowed", ErrorDetails(field=field))
 
 
 def _owner(cluster: ClusterMap, name: str) -> CollectionId | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shoal.cli.status_notes import OperatorsView
 from shoal.client.transports.wrong_address import ADDRESS
 from shoal.core.errors import (
     AlreadyExists,
@@ -41,6 +42,9 @@ _NEXT: dict[type[ShoalError], str] = {
     DataLoss: "`shoal status` names the damaged shard",
 }
 
+_WHERE_TO_LOOK = {"worker": "`shoal worker list` shows the workers", "plan": "`shoal rebalance history` shows the plans"}
+"""What to do about an error that says that something is not there, or not as it should be, by its field."""
+
 _SHOWN = 5
 
 _WELL = (ReplicationCondition.OK, ReplicationCondition.CREATING)
@@ -56,6 +60,8 @@ def next_step(error: ShoalError) -> str:
         return "`shoal status` shows what memory is used; delete or drop what is not needed, choose a smaller index, or give workers more"
     if error.details.field == ADDRESS and isinstance(error, (PreconditionFailed, Unavailable)):
         return "name the address of a router with --address, or start a cluster with `shoal up`"
+    if isinstance(error, (NotFound, PreconditionFailed)) and error.details.field in _WHERE_TO_LOOK:
+        return _WHERE_TO_LOOK[error.details.field]
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and from_router:
         return "`shoal status` says what the shard waits for"
@@ -66,15 +72,20 @@ def next_step(error: ShoalError) -> str:
     return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")
 
 
-def problems_of(cluster: ClusterInfo) -> list[str]:
+def problems_of(cluster: ClusterInfo, view: OperatorsView | None = None) -> list[str]:
     """Return one text for each problem of the cluster: what is wrong and what to do. The list is empty without
-    problems.
+    problems. view: what the coordinator says of workers.
     """
+    known = OperatorsView() if view is None else view
     found = [] if cluster.leader else ["no coordinator leads, so nothing is created, dropped or failed over; start one"]
     if not cluster.workers:
         found.append("no worker is registered, so nothing can be stored; start one")
     missed = {worker.id for worker in cluster.workers if worker.state is not WorkerCondition.UP}
-    found += [_worker_problem(worker, _waiting_for(worker, cluster.shards)) for worker in cluster.workers if worker.id in missed]
+    found += [
+        _worker_problem(worker, _waiting_for(worker, cluster.shards), known.replaced(worker.id))
+        for worker in cluster.workers
+        if worker.id in missed
+    ]
     found += [
         f"worker {worker.id}: {worker.disk}; free room on its disk, or drop what is not needed" for worker in cluster.workers if worker.disk
     ]
@@ -121,10 +132,11 @@ def _shards(names: list[str]) -> str:
     return f"{len(names)} shards {', '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _worker_problem(worker: WorkerInfo, waiting: list[str]) -> str:
+def _worker_problem(worker: WorkerInfo, waiting: list[str], replaced: str) -> str:
     so = f", and {_shards(waiting)} wait{'s' if len(waiting) == 1 else ''} for it" if waiting else ""
     if worker.state is WorkerCondition.DOWN:
-        return f"worker {worker.id} is down{so}; start it again with its data folder"
+        else_replaced = f", else its replicas are {replaced}" if replaced and not waiting else ""
+        return f"worker {worker.id} is down{so}; start it again with its data folder{else_replaced}"
     return f"worker {worker.id} at {worker.address} is {worker.state}{so}; check its process (pid {worker.pid}) and the network"
 
 

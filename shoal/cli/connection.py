@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,6 +19,22 @@ DEFAULT_TRANSPORT = "auto"
 AddressOption = Annotated[str | None, typer.Option("--address", metavar="HOST:PORT", help="Router to ask (SHOAL_ADDRESS).")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="For each call, retries included.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_ASKED_BY_CHARACTERS = 64
+
+
+class LeftRunning(KeyboardInterrupt):
+    """Ctrl-C while the cluster works on: the command ends, the work does not. Its text: what goes on.
+
+    next_step: what to do then.
+    """
+
+    def __init__(self, what: str, next_step: str) -> None:
+        super().__init__(what)
+        self.next_step = next_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +56,12 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     given = timeout if timeout is not None else connection.timeout_s
     usual = None if default_s is None else UsualTimeout(default_s)
     return connection.connect(address or connection.address, timeout=usual if given is None else given, transport=connection.transport)
+
+
+def who_asks() -> str:
+    """Return user@machine for the audit, as far as they are known."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"[:_ASKED_BY_CHARACTERS]

@@ -1,7 +1,8 @@
 """The command tree, and how a command ends.
 
 Exit codes: 0 for success, 1 for an error, 2 for wrong usage, 130 after Ctrl-C, 141 when the reader of the output has
-closed it. Each error is one line on stderr: `error: <what>; <what to do next>`. Only `output` prints.
+closed it; `shoal rebalance` and `shoal worker` have further ones. Each error is one line on stderr: `error: <what>;
+<what to do next>`. Only `output` prints.
 """
 
 from __future__ import annotations
@@ -15,22 +16,43 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from shoal.cli import collection, exporting, fit, importing, output, points, profile, programs, recall, search, shard, size, status, updates
+from shoal.cli import (
+    collection,
+    exporting,
+    fit,
+    importing,
+    output,
+    points,
+    profile,
+    programs,
+    rebalance,
+    recall,
+    search,
+    shard,
+    size,
+    status,
+    updates,
+    worker,
+)
 from shoal.cli.advice import next_step
-from shoal.cli.connection import DEFAULT_ADDRESS, DEFAULT_TRANSPORT, Connection
+from shoal.cli.connection import DEFAULT_ADDRESS, DEFAULT_TRANSPORT, Connection, LeftRunning
 from shoal.cli.profile_file import Profile, one_profile, path_of_profiles
 from shoal.core.errors import ShoalError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+AGAIN = "run it again to go on, nothing is done twice"
+"""What to do after Ctrl-C, unless the command says something else."""
+
 _INTERRUPTED = 130
 _NO_READER = 141
 
 
 class _Interrupted(Exception):
-    """Ctrl-C as an exception that typer does not handle itself.
+    """Ctrl-C as an exception that typer does not handle itself. far: how far the command came, or nothing."""
 
-    Its text: how far the command came, or nothing.
-    """
+    def __init__(self, *far: str, next_step: str = AGAIN) -> None:
+        super().__init__(*far)
+        self.next_step = next_step
 
 
 class _ReaderLeft(Exception):
@@ -44,6 +66,8 @@ class OneLineErrors(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except LeftRunning as error:
+            raise _Interrupted(*error.args, next_step=error.next_step) from None
         except KeyboardInterrupt as error:
             raise _Interrupted(*error.args) from None
         except BrokenPipeError:
@@ -73,7 +97,9 @@ def exit_code(run: Callable[[], Any]) -> int:
     except _USAGE_ERROR as error:
         output.error(*_usage(error))
         return 2
-    except (_Interrupted, KeyboardInterrupt) as error:
+    except _Interrupted as error:
+        return _interrupted(*error.args, next_step=error.next_step)
+    except KeyboardInterrupt as error:
         return _interrupted(*error.args)
     except _ReaderLeft:
         return _NO_READER
@@ -87,8 +113,8 @@ def exit_code(run: Callable[[], Any]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _interrupted(*far: str) -> int:
-    output.error(", ".join(("interrupted", *far)), "run it again to go on, nothing is done twice")
+def _interrupted(*far: str, next_step: str = AGAIN) -> int:
+    output.error(", ".join(("interrupted", *far)), next_step)
     return _INTERRUPTED
 
 
@@ -171,6 +197,8 @@ collection.app.command("fit")(fit.fit)
 app.add_typer(collection.app, name="collection")
 app.add_typer(profile.app, name="profile")
 app.add_typer(shard.app, name="shard")
+app.add_typer(worker.app, name="worker")
+app.add_typer(rebalance.app, name="rebalance")
 app.command("audit")(shard.audit)
 app.command("import")(importing.import_points)
 app.command("export")(exporting.export)

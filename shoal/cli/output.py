@@ -190,6 +190,27 @@ def watching() -> Iterator[Callable[[str], None]]:
         yield lambda text: shown.update(Text(text))
 
 
+@contextmanager
+def following() -> Iterator[Callable[[Sequence[str], Sequence[str]], None]]:
+    """Show on stderr how far several tasks are. Yields a function that takes two lists of lines.
+
+    A terminal shows the first ones until the next call. Any other stderr gets the second ones, once for good.
+    """
+    if not _is_terminal(sys.stderr):
+
+        def note_each(_: Sequence[str], news: Sequence[str]) -> None:
+            for text in news:
+                note(text)
+
+        yield note_each
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("") as drawn:
+        yield lambda now, _: drawn.update(Text("\n".join(now)))
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun. plural: if it is not the noun with an s."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

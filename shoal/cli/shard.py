@@ -5,8 +5,6 @@ repairs.
 from __future__ import annotations
 
 import dataclasses
-import getpass
-import socket
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,13 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from shoal.cli import output
-from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of, who_asks
 from shoal.core.recovery import AuditEntry, LogEnd, ReplicaPlace
 from shoal.core.replies import ShardRecovery
 
 app = typer.Typer(help="Recover a shard that lost its in-sync replicas.", rich_markup_mode=None)
 
-_ASKED_BY_CHARACTERS = 64
 _CELL_COLUMNS = 1_000
 
 
@@ -48,7 +45,7 @@ def recover(
     with client_of(ctx, address, timeout) as client:
         believed = None if worker is None else _whole_id(worker, (each.id for each in client.cluster().workers))
         answer = client.recover_shard(
-            collection, number, worker=believed, accept_data_loss=accept_data_loss, reason=reason, asked_by=_who_asks()
+            collection, number, worker=believed, accept_data_loss=accept_data_loss, reason=reason, asked_by=who_asks()
         )
     if as_json:
         output.document({"shard": shard, "done": answer.done, **_documented(answer)})
@@ -67,7 +64,7 @@ def audit(
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what operators did that may have cost data, newest first."""
+    """List what operators did to shards, plans and workers, newest first."""
     with client_of(ctx, address, timeout) as client:
         entries = client.audit(limit)
     if as_json:
@@ -99,15 +96,6 @@ def _whole_id(worker: str, ids: Iterable[str]) -> str:
     if len(meant) > 1:
         raise typer.BadParameter(f"{worker!r} may be any of {', '.join(meant)}", param_hint="--worker")
     return meant[0]
-
-
-def _who_asks() -> str:
-    """Return user@machine, as far as they are known."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"[:_ASKED_BY_CHARACTERS]
 
 
 def _rows(chosen: ReplicaPlace, given_up: Sequence[ReplicaPlace]) -> list[tuple[str, str, str, str, str]]:

@@ -15,6 +15,7 @@ from shoal.cli.vector_options import NamedVectorOption, named_vectors_of
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.metric import Metric
 from shoal.core.named_vectors import named_vectors_from_input
+from shoal.core.shown import shown
 from shoal.core.sizing import ReplicaSize, SizeEstimate, size_of
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -73,12 +74,15 @@ def size(
         output.line(_in_words(estimate, budget, fit))
 
 
-def bytes_of(text: str) -> int:
-    """Return the bytes of a size such as 512MiB, 8G or 1.5TiB; units are powers of 1,024. Raises BadParameter."""
+def bytes_of(text: str, option: str = "--memory") -> int:
+    """Return the bytes of a size such as 512MiB, 8G or 1.5TiB; units are powers of 1,024. option: for errors.
+
+    Raises BadParameter.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B?|B)?\s*", text, flags=re.IGNORECASE)
     size = int(float(found[1]) * _UNITS[(found[2] or "").upper()]) if found and len(text) <= 32 else 0
     if size < 1:
-        raise typer.BadParameter(f"--memory is {text!r}, it must be a size such as 512MiB or 8GiB")
+        raise typer.BadParameter(f"{option} is {shown(text)}, it must be a size such as 512MiB or 8GiB")
     return size
 
 

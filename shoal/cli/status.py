@@ -1,4 +1,4 @@
-"""The command `shoal status`: workers, shards, and a sentence for each problem."""
+"""The command `shoal status`: workers, shards, moves under way, and a sentence for each problem."""
 
 from __future__ import annotations
 
@@ -10,45 +10,74 @@ import typer
 from shoal.cli import output
 from shoal.cli.advice import problems_of
 from shoal.cli.connection import AddressOption, JsonOption, TimeoutOption, client_of
+from shoal.cli.status_notes import OperatorsView, view_of
+from shoal.cli.worker import standing_document
+from shoal.cli.worker_names import WorkerNames
+from shoal.client.client import Client
+from shoal.core.errors import NotFound, ShoalError
 from shoal.core.health import WorkerCondition
 from shoal.core.replies import ClusterInfo, ShardInfo, WorkerInfo
 
 _TIMEOUT_S = 5.0
-_SHORT = 8
+_BESIDE_S = 2.0
+"""Longest time in seconds for each call that only adds to what is shown."""
 
 
 def status(ctx: typer.Context, address: AddressOption = None, timeout: TimeoutOption = None, as_json: JsonOption = False) -> None:
-    """Show the workers and shards of the cluster, and what is wrong."""
+    """Show the workers and shards of the cluster, what moves, and what is wrong."""
     with client_of(ctx, address, timeout, _TIMEOUT_S) as client:
         cluster = client.cluster()
-    problems = problems_of(cluster)
+        view = _view(client, cluster)
+    names = WorkerNames(worker.id for worker in cluster.workers)
+    problems, hints = problems_of(cluster, view), view.hints(names)
     if as_json:
-        output.document({**dataclasses.asdict(cluster), "problems": problems})
+        standings = [standing_document(each) for each in view.workers.values()]
+        output.document({**dataclasses.asdict(cluster), "standings": standings, "problems": problems, "hints": hints})
         return
-    _show(cluster)
+    _show(cluster, view, names)
     output.line("")
     for problem in problems:
         output.line(f"problem: {problem}")
     if not problems:
         output.line(f"all is well: {output.counted(len(cluster.workers), 'worker')} up, {output.counted(len(cluster.shards), 'shard')} ok")
+    for hint in hints:
+        output.line(f"hint: {hint}")
 
 
-def _show(cluster: ClusterInfo) -> None:
+def _view(client: Client, cluster: ClusterInfo) -> OperatorsView:
+    """Return what the leading coordinator says of workers and moves, as far as it answers."""
+    if cluster.leader is None:
+        return OperatorsView()
+    try:
+        workers = client.workers.list(timeout=_BESIDE_S)
+        return view_of(workers, client.rebalance.progress(timeout=_BESIDE_S))
+    except NotFound:
+        return view_of(workers, None)
+    except ShoalError as error:
+        output.note(f"note: drains, absences and moves are not shown, the coordinator does not tell them: {error.message}")
+        return OperatorsView()
+
+
+def _show(cluster: ClusterInfo, view: OperatorsView, names: WorkerNames) -> None:
     output.line(f"cluster {cluster.cluster_id}, led by {cluster.leader or 'nobody'}")
     output.line("")
     output.table(
         ("worker", "state", "address", "pid", "node", "zone", "memory", "used", "budget"),
         (
-            (each.id, each.state, each.address, each.pid or None, each.node, each.zone, *map(_size, _memory(each)))
+            (each.id, view.state_of(each.id, each.state), each.address, each.pid or None, each.node, each.zone, *map(_size, _memory(each)))
             for each in cluster.workers
         ),
     )
     if cluster.shards:
-        names = _short_names(cluster)
+        marked = _marked(cluster, names)
+        moving = view.moving(names)
         output.line("")
         output.table(
             ("collection", "shard", "state", "replication", "primary", "term", "in sync", "others", "memory"),
-            ((*_named(each), each.state, each.replication, *_members(each, names), _size(each.memory)) for each in cluster.shards),
+            (
+                (*_named(each), each.state, each.replication, *_members(each, marked, moving.get(_named(each), "")), _size(each.memory))
+                for each in cluster.shards
+            ),
         )
 
 
@@ -56,16 +85,17 @@ def _named(shard: ShardInfo) -> tuple[str, int]:
     return shard.collection, shard.shard
 
 
-def _short_names(cluster: ClusterInfo) -> dict[str, str]:
-    """Return the shortest beginning of each worker's id that is unique, with the worker's state if it is not up."""
-    ids = sorted({worker.id for worker in cluster.workers})
-    length = next((size for size in range(_SHORT, 40) if len({each[:size] for each in ids}) == len(ids)), 40)
+def _marked(cluster: ClusterInfo, names: WorkerNames) -> dict[str, str]:
+    """Return the short name of each worker, with the worker's state if it is not up."""
     marks = {worker.id: "" if worker.state is WorkerCondition.UP else f" ({worker.state})" for worker in cluster.workers}
-    return {each: each[:length] + marks[each] for each in ids}
+    return {worker: names[worker] + mark for worker, mark in marks.items()}
 
 
-def _members(shard: ShardInfo, names: Mapping[str, str]) -> tuple[str, int, str, str]:
-    """Return the primary, the term, the workers in sync, and the other workers with their roles."""
+def _members(shard: ShardInfo, names: Mapping[str, str], moving: str) -> tuple[str, int, str, str]:
+    """Return the primary, the term, the workers in sync, and the other workers with their roles.
+
+    moving: how far a move of the shard is, in words.
+    """
     others = dict.fromkeys(shard.elr, "may lead")
     others |= {worker: _behind(shard, worker) for worker in shard.learners}
     others |= dict.fromkeys(shard.leaving, "leaving")
@@ -74,7 +104,7 @@ def _members(shard: ShardInfo, names: Mapping[str, str]) -> tuple[str, int, str,
         names.get(shard.primary, shard.primary),
         shard.term,
         in_sync,
-        ", ".join(f"{names.get(each, each)} ({what})" for each, what in others.items()),
+        ", ".join([*(f"{names.get(each, each)} ({what})" for each, what in others.items()), *([moving] if moving else [])]),
     )
 
 

@@ -5,7 +5,6 @@ It makes no decisions: `verbs` decides, and `async_driver` carries out.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -17,9 +16,11 @@ from shoal.client.async_driver import AsyncDriver, AsyncTransport
 from shoal.client.batches import Batches, BatchWrite, iterated
 from shoal.client.client import Client
 from shoal.client.collection_calls import AwaitedCollectionCalls
+from shoal.client.documented import documented_as
 from shoal.client.flow import Flow, Tried
 from shoal.client.leg_input import FusedOptions, LookedFor, needs_legs
 from shoal.client.legs import SearchLeg, Text
+from shoal.client.operation_calls import AwaitedOperationCalls
 from shoal.client.pages import Pages
 from shoal.client.point_updates import AwaitedPointUpdates
 from shoal.client.progress import Progress, Shown
@@ -50,23 +51,8 @@ def connect_async(
     return AsyncClient(address_from_input(address, port), timeout=timeout, transport=transport)
 
 
-def _documented_as(twin: type) -> Callable[[type[T]], type[T]]:
-    """Return a class decorator that replaces each docstring _SEE by the docstring of the same method of `twin`."""
-
-    def documented(made: type[T]) -> type[T]:
-        for name, method in inspect.getmembers(made, inspect.isfunction):
-            if method.__doc__ == _SEE:
-                method.__doc__ = getattr(twin, name).__doc__
-        return made
-
-    return documented
-
-
-_SEE = "See Client."
-
-
-@_documented_as(Client)
-class AsyncClient(AwaitedCollectionCalls, AwaitedPointUpdates):
+@documented_as(Client)
+class AsyncClient(AwaitedCollectionCalls, AwaitedPointUpdates, AwaitedOperationCalls):
     """A connection to a cluster for asyncio: the verbs of `Client`, awaited; `scroll` is an async iterator.
 
     Any number of tasks may use it at once, also of several event loops, in several threads. Cancelling a task ends its

@@ -16,6 +16,7 @@ from shoal.client.collection_calls import CollectionCalls
 from shoal.client.flow import Flow, Tried
 from shoal.client.leg_input import FusedOptions, LookedFor, needs_legs
 from shoal.client.legs import SearchLeg, Text
+from shoal.client.operation_calls import OperationCalls
 from shoal.client.pages import Pages
 from shoal.client.point_updates import PointUpdates
 from shoal.client.progress import Progress, Shown
@@ -54,7 +55,7 @@ def connect(
     return Client(address_from_input(address, port), timeout=timeout, transport=transport)
 
 
-class Client(CollectionCalls, PointUpdates):
+class Client(CollectionCalls, PointUpdates, OperationCalls):
     """A connection to a cluster. Thread-safe; close it, or use it in a `with` statement.
 
     Every method raises ShoalErrors. InvalidArgument: bad input, raised at once. NotFound: the collection is unknown.
@@ -64,6 +65,8 @@ class Client(CollectionCalls, PointUpdates):
 
     consistency of a read: "session" sees this client's own acknowledged writes; "any" sees what the chosen replica has;
     "primary" sees every write that any client got acknowledged before.
+
+    `rebalance` has the verbs that spread data over the workers, `workers` those that take workers out of the cluster.
     """
 
     def __init__(

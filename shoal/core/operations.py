@@ -13,6 +13,9 @@ from shoal.core.requests import Request
 DEFAULT_LISTED_PLANS = 20
 """Plans of a page of the history, if the caller gives no limit."""
 
+PLAN_IS_STALE = "fingerprint"
+"""The field of the PreconditionFailed that refuses a plan because the cluster has changed since it was made."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRebalance(Request):
@@ -140,6 +143,12 @@ class RebalanceProgress:
 
     entry: RebalanceEntry
     items: tuple[ItemProgress, ...]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens: the plan has ended, and no item of it is under way."""
+        closed = self.entry.ended_ms > 0 or self.entry.state in (PlanState.DONE, PlanState.CANCELLED)
+        return closed and not any(each.state.under_way for each in self.items)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,21 +22,30 @@ DEFAULT_MOVE_BYTES_PER_S = 48 * 1024 * 1024
 
 
 class PlanKind(StrEnum):
-    """Why a plan was made. UNDO: it takes back what an earlier plan did."""
+    """Why a plan was made.
+
+    UNDO: it takes back what an earlier plan did. UNKNOWN: a newer server has a word for it that this version does not
+    know.
+    """
 
     BALANCE = "balance"
     AUTO = "auto"
     DRAIN = "drain"
     UNDO = "undo"
+    UNKNOWN = "unknown"
 
 
 class PlanState(StrEnum):
-    """RUNS and PAUSED: it has items left. DONE: it ended by itself, whatever became of each item."""
+    """RUNS and PAUSED: it has items left. DONE: it ended by itself, whatever became of each item.
+
+    UNKNOWN: see PlanKind.
+    """
 
     RUNS = "runs"
     PAUSED = "paused"
     DONE = "done"
     CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
 
 
 class ItemState(StrEnum):
@@ -44,7 +53,7 @@ class ItemState(StrEnum):
 
     COPYING: the target gets the data; WARMING: it has the data and builds its indexes; HANDING_OVER: the source leads
     and is asked to hand over; LEAVING: the source is being removed. SKIPPED: the cluster changed so that it makes no
-    sense any more; FAILED: it was given up.
+    sense any more; FAILED: it was given up. UNKNOWN: see PlanKind.
     """
 
     WAITING = "waiting"
@@ -56,6 +65,7 @@ class ItemState(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
 
     @property
     def ended(self) -> bool:
@@ -65,7 +75,7 @@ class ItemState(StrEnum):
     @property
     def under_way(self) -> bool:
         """Whether it has begun and not ended."""
-        return not self.ended and self is not ItemState.WAITING
+        return self in (ItemState.COPYING, ItemState.WARMING, ItemState.HANDING_OVER, ItemState.LEAVING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
 from shoal.core.requests import Request
-from shoal.wire import cluster, collections, fused_searches, points, recall, recovery, searches
+from shoal.wire import cluster, collections, fused_searches, operations, points, recall, recovery, searches
 from shoal.wire.method import Method, Methods
 
 METHODS: Methods = {
@@ -22,6 +22,7 @@ METHODS: Methods = {
     **searches.METHODS,
     **fused_searches.METHODS,
     **cluster.METHODS,
+    **operations.METHODS,
 }
 """The RPC of each class of request."""
 

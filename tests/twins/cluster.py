@@ -23,7 +23,7 @@ from shoal.core.named_vectors import NamedVector
 from shoal.core.points import PointId, StoredColumns, id_array, id_order
 from shoal.core.recovery import LogEnd, Recovery, ReplicaPlace
 from shoal.core.replies import AuditPage, ShardRecovery
-from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard
+from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard, Request
 from shoal.core.shard_calls import (
     OlderWorker,
     ShardCount,
@@ -56,6 +56,7 @@ from shoal.router.wiring import Router, make_router
 from shoal.runtime.clock import boot_s
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.metrics import Metrics, NoMetrics
+from tests.twins.balancing import BalancingTwin
 from tests.twins.merge import merge_by_sorting
 from tests.twins.shard import TwinShard, found_in, matching, stored, update
 from tests.twins.shard_texts import counted, found_texts, marks_in
@@ -296,6 +297,7 @@ class FakeLeader:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.answers: list[ShoalError | Callable[[], None] | None] = []
+        self.balancing = BalancingTwin()
 
     async def create(self, address: str, request: CreateCollection, timeout_s: float) -> CollectionId:
         self._answer("create", address, request, timeout_s)
@@ -317,6 +319,10 @@ class FakeLeader:
     async def audit(self, address: str, request: ListAudit, timeout_s: float) -> AuditPage:
         self._answer("audit", address, request, timeout_s)
         return AuditPage(entries=(), following="next")
+
+    async def operate(self, address: str, request: Request, timeout_s: float) -> Any:
+        self._answer("operate", address, request, timeout_s)
+        return getattr(self.balancing, type(request).__name__)(request)
 
     def _answer(self, *call: object) -> None:
         self.calls.append(call)

@@ -1,10 +1,16 @@
-"""Every verb of a client, in an order in which each has something to do. Scroll is the last one but one."""
+"""Every verb of a client, in an order in which each has something to do, and the answers to them.
+
+A verb of a group has a dot in its name. Verbs that iterate are answered by lists.
+"""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from shoal import Dense, Text
+from shoal import AsyncClient, Client, Dense, Text
+from tests.twins.balancing import PLAN
 
 SCRIPT: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("create_collection", ("c", 2), {"shards": 2}),
@@ -61,6 +67,40 @@ SCRIPT: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("describe_collection", ("c",), {}),
     ("optimize", ("c",), {}),
     ("cluster", (), {}),
+    ("workers.list", (), {}),
+    ("rebalance.set", (), {"auto": False, "tolerance": 0.1, "moves_at_once": 8, "move_bytes_per_s": 1024}),
+    ("rebalance.plan", (), {}),
+    ("rebalance.apply", (PLAN,), {"asked_by": "me"}),
+    ("rebalance.progress", (), {}),
+    ("rebalance.pause", (), {}),
+    ("rebalance.resume", ("8c1f09",), {}),
+    ("rebalance.watch", (), {"every": 0.01}),
+    ("rebalance.undo", (), {}),
+    ("rebalance.cancel", (), {"asked_by": "me"}),
+    ("rebalance.history", (1,), {}),
+    ("workers.drain", ("3f", True), {"wait": 3}),
+    ("workers.drain", ("77c1",), {"wait": False}),
+    ("workers.undrain", ("77c1",), {}),
+    ("workers.forget", ("d1",), {}),
+    ("workers.forget", ("d1ed-0005",), {"confirm": True, "asked_by": "me"}),
     ("scroll", ("c",), {"batch": 2, "filter": {"t": {"$exists": False}}}),
     ("drop_collection", ("c",), {}),
 ]
+
+
+def answers_of(client: Client) -> list[Any]:
+    """Return the answers of a client to the whole script."""
+    return [_listed(operator.attrgetter(name)(client)(*given, **options)) for name, given, options in SCRIPT]
+
+
+async def awaited_answers_of(client: AsyncClient) -> list[Any]:
+    """Return the answers of an asyncio client to the whole script."""
+    return [await _awaited(operator.attrgetter(name)(client)(*given, **options)) for name, given, options in SCRIPT]
+
+
+def _listed(answer: Any) -> Any:
+    return list(answer) if isinstance(answer, Iterator) else answer
+
+
+async def _awaited(answer: Any) -> Any:
+    return [each async for each in answer] if isinstance(answer, AsyncIterator) else await answer

@@ -33,6 +33,7 @@ from shoal.core.scoring import prepared, scores
 from shoal.core.shard_calls import SegmentExplain
 from shoal.core.topk import HitColumns
 from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardRecall
+from tests.twins.balancing import BalancingTwin
 from tests.twins.fused_answers import FusedTwin, stored_points
 from tests.twins.named_points import rows_of, vector_named
 from tests.twins.shard import point_after
@@ -148,7 +149,7 @@ class DictCluster:
     definition. In a collection with named vectors, a point has a dictionary of them.
 
     held_back: (builds_pending, waiting) of the next descriptions; curves, measured, explained: the answers to requests
-    for them.
+    for them; balancing: answers the requests of operators about plans and workers.
     """
 
     def __init__(self) -> None:
@@ -162,10 +163,12 @@ class DictCluster:
         self.get_at_most = 0
         """Ids that one get answers; 0: all, as an older router."""
         self.audit: list[AuditEntry] = []
+        self.balancing = BalancingTwin()
         self.curves, self.measured, self.explained = (CURVE,), (MEASURED,), (EXPLAINED,)
 
     def __call__(self, address: str, request: Request, timeout_s: float) -> Any:
-        return getattr(self, type(request).__name__)(request)
+        name = type(request).__name__
+        return getattr(self.balancing if hasattr(self.balancing, name) else self, name)(request)
 
     def CreateCollection(self, request: calls.CreateCollection) -> str:
         if request.name in self.specs:

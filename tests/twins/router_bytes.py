@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message_factory import GetMessageClass
+
 from shoal.core import requests as calls
 from shoal.core.fused_search import FusedFound
 from shoal.core.replies import Found
 from shoal.core.requests import Request
 from shoal.v1 import cluster_pb2, collections_pb2, points_pb2, search_pb2
-from shoal.wire import cluster, collections, fused_searches, points, recall, recovery, searches
+from shoal.wire import cluster, collections, fused_searches, operations, points, recall, recovery, searches
 from shoal.wire.public_calls import METHODS
+from shoal.wire.services import OPERATIONS
 from tests.twins.router_answers import AsyncMockTransport, MockedAsyncClient, MockedClient, MockTransport, PausingClock
 
 AnswerFunction = Callable[[str, Request, float], Any]
@@ -81,6 +84,12 @@ EXCHANGES = {
     "/shoal.v1.Cluster/Describe": PublicMessages(
         cluster_pb2.DescribeClusterRequest, lambda _: calls.DescribeCluster(), cluster.cluster_to_message
     ),
+    **{
+        f"/{OPERATIONS.full_name}/{call.name}": PublicMessages(
+            GetMessageClass(OPERATIONS.methods_by_name[call.name].input_type), call.read, call.written
+        )
+        for call in operations.CALLS.values()
+    },
 }
 """By path."""
 

@@ -16,7 +16,7 @@ from shoal.core.requests import Search, Upsert
 from shoal.core.shard_calls import Consistency
 from tests.contract.transports.conftest import Asking, TwoPorts, on_a_loop
 from tests.support.network.ports import free_port
-from tests.twins.every_verb import SCRIPT
+from tests.twins.every_verb import answers_of, awaited_answers_of
 from tests.twins.router_answers import DictCluster, client_with
 
 DETAILS = ErrorDetails(field="vectors", limit="memory", shard="c/é", index=-7, applied={"c/0": "no", "c/1": "maybe"})
@@ -24,22 +24,18 @@ DETAILS = ErrorDetails(field="vectors", limit="memory", shard="c/é", index=-7, 
 
 def expected_answers() -> list[Any]:
     with client_with(DictCluster()) as client:
-        answers = [getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-        return [*answers, list(client.scroll("c", **SCRIPT[-2][2]))]
+        return answers_of(client)
 
 
 def test_every_verb_answers_alike_for_a_blocking_client(router: TwoPorts, wire: str) -> None:
     with router.connect(wire) as client:
-        answers = [getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-        assert [*answers, list(client.scroll("c", **SCRIPT[-2][2]))] == expected_answers()
-        client.drop_collection("c")
+        assert answers_of(client) == expected_answers()
 
 
 def test_every_verb_answers_alike_for_an_asyncio_client(router: TwoPorts, wire: str) -> None:
     async def story() -> list[Any]:
         async with router.connect_async(wire) as client:
-            answers = [await getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-            return [*answers, [point async for point in client.scroll("c", **SCRIPT[-2][2])]]
+            return await awaited_answers_of(client)
 
     assert on_a_loop(story()) == expected_answers()
 

@@ -6,7 +6,7 @@ from typing import Any
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.errors import DeadlineExceeded
-from shoal.core.ids import ReplicaId, ShardId, WorkerId
+from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import ShardState
 from shoal.router.logic.health import Statuses, cluster_health
@@ -61,6 +61,16 @@ def test_a_worker_that_holds_replicas_and_is_not_registered_is_down() -> None:
     cluster.remove_worker("w0")
     health = cluster_health(cluster.view.current, statuses(cluster))
     assert [(each.id, each.state) for each in health.workers] == [("w0", "down"), ("w1", "up")]
+    assert first_shard(cluster) == ("no primary", "worker w0 is down")
+
+
+def test_a_worker_that_was_forgotten_is_listed_no_more_unless_it_is_registered() -> None:
+    cluster = two()
+    cluster.change(forgotten={WorkerId("w0"): Revision(9), WorkerId("w9"): Revision(9)})
+    assert [each.id for each in cluster_health(cluster.view.current, statuses(cluster)).workers] == ["w0", "w1"]
+    cluster.remove_worker("w0")
+    health = cluster_health(cluster.view.current, statuses(cluster))
+    assert [each.id for each in health.workers] == ["w1"]
     assert first_shard(cluster) == ("no primary", "worker w0 is down")
 
 

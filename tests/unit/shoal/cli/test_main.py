@@ -38,6 +38,8 @@ COMMANDS = leaves(typer.main.get_command(app), "shoal")
 
 
 PROFILE_VERBS = ("list", "set", "remove", "show")
+REBALANCE_VERBS = ("plan", "apply", "undo", "watch", "pause", "resume", "cancel", "set", "auto", "history")
+WORKER_VERBS = ("list", "drain", "undrain", "forget")
 
 
 def test_the_tree_is_whole():
@@ -48,6 +50,8 @@ def test_the_tree_is_whole():
         *(f"shoal {verb}" for verb in verbs),
         *(f"shoal collection {noun}" for noun in nouns),
         *(f"shoal profile {verb}" for verb in PROFILE_VERBS),
+        *(f"shoal rebalance {verb}" for verb in REBALANCE_VERBS),
+        *(f"shoal worker {verb}" for verb in WORKER_VERBS),
     }
 
 
@@ -287,6 +291,17 @@ def test_something_under_way_is_told_once_for_each_change(capsys, monkeypatch, o
             tell(text)
     told = capsys.readouterr().err
     assert told == "one left\n[red]done\n" or (on_terminal and "[red]done" in told)
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_what_several_tasks_do_is_shown_now_on_a_terminal_and_told_once_elsewhere(capsys, monkeypatch, on_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal, raising=False)
+    with output.following() as tell:
+        tell(["1 of 2", "[red]half"], ["begun"])
+        tell(["2 of 2"], [])
+    told = capsys.readouterr().err
+    assert "begun" not in told if on_terminal else told == "begun\n"
+    assert not on_terminal or "2 of 2" in told
 
 
 def test_tables_on_a_terminal_are_drawn_by_rich(capsys, monkeypatch):

@@ -3,8 +3,11 @@ import dataclasses
 import pytest
 
 from shoal.cli.advice import problems_of
+from shoal.core.errors import Unavailable
 from shoal.core.health import MemberRole, ReplicaRole, ReplicationCondition, ShardCondition, WorkerCondition
+from shoal.core.rebalance import ItemState
 from shoal.core.replies import ClusterInfo, ReplicaInfo, ShardInfo, WorkerInfo
+from tests.twins.balancing import LOST, NEW, STEPS, A, B, C
 
 MIB = 1024**2
 FILES = {"file_limit": 0, "files_open": 0}
@@ -25,9 +28,9 @@ def with_worker(**changes):
 
 
 def test_a_cluster_that_is_well(shoal):
-    shoal.cluster.info = WELL
+    shoal.cluster.info, shoal.cluster.balancing.workers = WELL, {}
     shown = shoal("status")
-    assert shown.code == 0
+    assert (shown.code, shown.err) == (0, "")
     assert shown.out.splitlines() == [
         "cluster id, led by l:1",
         "",
@@ -179,3 +182,77 @@ def test_json_has_the_promised_names(shoal):
     assert document["shards"][0]["isr"] == ["w1"]
     assert document["shards"][0]["memory"] == MIB // 2
     assert document["problems"] == []
+
+
+def balanced(shoal):
+    """Give the cluster the workers of the balancing twin. Return the twin."""
+    twin = shoal.cluster.balancing
+    workers = [dataclasses.replace(WORKER, id=each.worker, state=each.state) for each in twin.workers.values()]
+    shards = [dataclasses.replace(SHARD, collection="fashion", shard=2, primary=C, isr=(C,), learners=(NEW,))]
+    shoal.cluster.info = dataclasses.replace(WELL, workers=tuple(workers), shards=tuple(shards))
+    return twin
+
+
+def test_an_idle_worker_beside_full_ones_is_a_hint_until_a_plan_runs(shoal):
+    twin = balanced(shoal)
+    hint = "worker e41d-0004 holds nothing: `shoal rebalance plan` shows what to move there"
+    assert shoal("status").out.splitlines()[-1] == f"hint: {hint}"
+    assert shoal("status", "--json").document["hints"] == [hint]
+    shoal("rebalance", "apply", "--yes", "--no-wait")
+    assert "hint" not in shoal("status").out
+    twin.entries.clear()
+    shoal("worker", "drain", NEW, "--no-wait")
+    assert shoal("status", "--json").document["hints"] == []
+
+
+def test_a_cluster_with_one_replica_for_two_workers_has_no_idle_one(shoal):
+    twin = balanced(shoal)
+    twin.workers = {each: dataclasses.replace(twin.workers[each], replicas=number) for each, number in ((A, 1), (NEW, 0))}
+    assert "hint" not in shoal("status").out
+
+
+def test_the_time_until_replicas_are_replaced_counts_down(shoal):
+    twin = balanced(shoal)
+    said = "worker d1ed-0005 is down; start it again with its data folder, else its replicas are replaced in 6 min"
+    shown = shoal("status").out
+    assert f"problem: {said}\n" in shown
+    assert "d1ed-0005  down, replaced in 6 min  h:1" in shown
+    twin.workers[LOST] = dataclasses.replace(twin.workers[LOST], replaced_in_s=None)
+    assert "else its replicas are being replaced\n" in shoal("status").out
+
+
+def test_drained_workers_are_marked(shoal):
+    twin = balanced(shoal)
+    twin.drain_steps = []
+    shoal("worker", "drain", A, "--no-wait")
+    shoal("worker", "drain", B, "--primaries")
+    shown = shoal("status").out
+    assert "3fa2-0001  up, draining " in shown
+    assert "77c1-0002  up, leads nothing " in shown
+    twin.drain_steps = [(0, 0)]
+    assert "3fa2-0001  up, drained " in shoal("status").out
+
+
+def test_moves_under_way_are_shown_beside_the_others(shoal):
+    twin = balanced(shoal)
+    shoal("rebalance", "apply", "--yes", "--no-wait")
+    assert "e41d-0004 (learner), 9be0-0003 moving to e41d-0004, 50 %" in shoal("status").out
+    twin.steps = (((ItemState.WARMING, 1.0), *STEPS[0][1:]),) * 9
+    assert "9be0-0003 moving to e41d-0004, builds its indexes" in shoal("status").out
+
+
+@pytest.mark.parametrize("leader", ["l:1", None])
+def test_it_works_without_a_coordinator_that_answers(shoal, monkeypatch, leader):
+    balanced(shoal)
+    shoal.cluster.info = dataclasses.replace(shoal.cluster.info, leader=leader)
+
+    def silent(request):
+        raise Unavailable("no coordinator leads the cluster")
+
+    monkeypatch.setattr(shoal.cluster.balancing, "ListWorkers", silent)
+    shown = shoal("status")
+    assert shown.code == 0
+    assert "d1ed-0005  down   h:1" in shown.out
+    note = "note: drains, absences and moves are not shown, the coordinator does not tell them: no coordinator leads"
+    assert shown.err.startswith(note if leader else "")
+    assert shown.err.count("\n") == (1 if leader else 0)

@@ -7,11 +7,13 @@ import uvloop
 
 import shoal
 from shoal.client import writes
+from shoal.client.operation_calls import AwaitedRebalanceCalls, AwaitedWorkerCalls, RebalanceCalls, WorkerCalls
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
 from shoal.core.requests import Count, Upsert
-from tests.twins.every_verb import SCRIPT
+from tests.twins.every_verb import SCRIPT, answers_of, awaited_answers_of
 from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 
+ITERATED = ("scroll", "rebalance.watch")
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -38,8 +40,17 @@ def small_messages(monkeypatch):
     monkeypatch.setattr(writes, "MESSAGE_BYTES", 200)
 
 
+GROUPS = {
+    shoal.Client: {"rebalance": RebalanceCalls, "workers": WorkerCalls},
+    shoal.AsyncClient: {"rebalance": AwaitedRebalanceCalls, "workers": AwaitedWorkerCalls},
+}
+
+
 def verbs_of(kind):
-    return {name: member for name, member in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+    """Return the verbs of a client by name, those of its groups with a dot."""
+    groups = [("", kind), *((f"{name}.", group) for name, group in GROUPS[kind].items())]
+    members = [(f"{before}{name}", member) for before, each in groups for name, member in inspect.getmembers(each, inspect.isfunction)]
+    return {name: member for name, member in members if not name.rpartition(".")[2].startswith("_")}
 
 
 def test_both_clients_have_the_same_verbs_with_the_same_signatures_and_texts():
@@ -50,11 +61,20 @@ def test_both_clients_have_the_same_verbs_with_the_same_signatures_and_texts():
         one, other = (inspect.signature(verbs[name]) for verbs in (blocking, awaited))
         plain = [[(each.name, each.kind, each.default) for each in signature.parameters.values()] for signature in (one, other)]
         assert plain[0] == plain[1], name
-        if name not in ("scroll", "upsert_batches"):
+        if name not in (*ITERATED, "upsert_batches"):
             assert one == other, name
-        assert inspect.iscoroutinefunction(awaited[name]) == (name != "scroll"), name
+        assert inspect.iscoroutinefunction(awaited[name]) == (name not in ITERATED), name
         assert len(awaited[name].__doc__) > 20, name
     assert shoal.AsyncClient.search.__doc__ == shoal.Client.search.__doc__
+    assert AwaitedWorkerCalls.drain.__doc__ == WorkerCalls.drain.__doc__
+
+
+def test_both_clients_have_the_same_groups_of_verbs():
+    for kind, groups in GROUPS.items():
+        found = {name for name, member in inspect.getmembers(kind) if isinstance(member, property)}
+        assert found == set(groups)
+    client = client_with(DictCluster())
+    assert {name: type(getattr(client, name)) for name in GROUPS[shoal.Client]} == GROUPS[shoal.Client]
 
 
 def test_help_of_the_package_leads_on():
@@ -66,14 +86,11 @@ def test_help_of_the_package_leads_on():
 def test_both_clients_answer_alike(run):
     assert {name for name, _, _ in SCRIPT} | {"close"} == set(verbs_of(shoal.Client))
     with client_with(DictCluster()) as client:
-        wanted = [getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-        wanted.append(list(client.scroll("c", **SCRIPT[-2][2])))
+        wanted = answers_of(client)
 
     async def answers():
         async with async_client_with(DictCluster()) as client:
-            found = [await getattr(client, name)(*given, **options) for name, given, options in SCRIPT[:-2]]
-            found.append([point async for point in client.scroll("c", **SCRIPT[-2][2])])
-            await client.drop_collection("c")
+            found = await awaited_answers_of(client)
             with pytest.raises(NotFound):
                 await client.count("c")
         assert client.mock.closed

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf import message_factory
 
 from shoal.client.transports.grpc_blocking import GrpcTransport
+from shoal.core import operations
 from shoal.core import requests as calls
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range
@@ -24,10 +25,10 @@ from shoal.core.replies import ReplicaInfo, Written
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.text_query import TextAsk
 from shoal.core.tuning_calls import ShardRecall
-from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, points_pb2, search_pb2
+from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, operations_pb2, points_pb2, search_pb2
 from shoal.wire.public_calls import METHODS
 
-FILES = (cluster_pb2, collections_pb2, points_pb2, search_pb2)
+FILES = (cluster_pb2, collections_pb2, operations_pb2, points_pb2, search_pb2)
 SERVICES = {service.full_name: service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()}
 READ = calls.ReadAs(tokens=(calls.ShardToken("i", 1, 9),))
 POINTS = PointColumns(ids=id_array([1, "a"]), vectors=np.ones((2, 3), np.float32), payloads=(b"{}", None))
@@ -74,6 +75,16 @@ SAMPLES = [
     SEARCH,
     FUSED,
     calls.DescribeCluster(),
+    operations.PlanRebalance(undo="last"),
+    operations.ApplyRebalance(plan_id="ab", plan=None, asked_by="me", request_id="r"),
+    operations.DescribeRebalance(plan_id="ab"),
+    operations.ControlRebalance(action=operations.PlanAction.PAUSE, asked_by="me"),
+    operations.SetBalance(auto=False, tolerance=0.05, moves_at_once=8, move_bytes_per_s=1),
+    operations.ListRebalances(limit=5),
+    operations.ListWorkers(),
+    operations.DrainWorker(worker="w", primaries_only=True, asked_by="me"),
+    operations.UndrainWorker(worker="w", asked_by="me"),
+    operations.ForgetWorker(worker="w", confirmed=True, asked_by="me"),
 ]
 
 
