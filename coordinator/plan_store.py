@@ -49,8 +49,10 @@ class PlanStore:
     async def applied(self, asked: UserRequest, newest: RebalanceEntry | None) -> list[RebalanceEntry]:
         """Return the newest applied plan and those of the history that are kept, newest first."""
         ended = _kept(await asked.list(self._keys.plans))
-        found = ended if newest is None else {**ended, self._ended_key(newest): newest}
-        return [found[key] for key in sorted(found, reverse=True)]
+        if newest is not None:
+            ended.pop(self._ended_key(newest), None)
+        older = [ended[key] for key in sorted(ended, reverse=True)]
+        return older if newest is None else [newest, *older]
 
     async def found(self, asked: UserRequest, plan_id: str, newest: RebalanceEntry | None) -> RebalanceEntry:
         """Return an applied plan by its id, "" for the newest one. Raises NotFound, too."""
