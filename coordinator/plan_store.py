@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 
 from shoal.coordinator.user_request import UserRequest
-from shoal.core.errors import AnyShoalError, ErrorDetails, NotFound
+from shoal.core.errors import AnyShoalError, ErrorDetails, InvalidArgument, NotFound
 from shoal.core.ids import Revision
 from shoal.core.rebalance import PlanState, RebalanceEntry, RebalancePlan
 from shoal.core.shown import shown
@@ -22,6 +22,9 @@ MOST_KEPT_PLANS = 20
 
 MOST_NOTES = 100
 """Most shards and remarks that an applied plan keeps about what it leaves as it is."""
+
+MOST_PLAN_BYTES = 512 * 1024
+"""Most bytes of a plan when it begins. Its end puts it twice in one transaction, with what became of each item."""
 
 _REMOVED_AT_ONCE = 64
 
@@ -46,8 +49,10 @@ class PlanStore:
     async def applied(self, asked: UserRequest, newest: RebalanceEntry | None) -> list[RebalanceEntry]:
         """Return the newest applied plan and those of the history that are kept, newest first."""
         ended = _kept(await asked.list(self._keys.plans))
-        found = ended if newest is None else {**ended, self._ended_key(newest): newest}
-        return [found[key] for key in sorted(found, reverse=True)]
+        if newest is not None:
+            ended.pop(self._ended_key(newest), None)
+        older = [ended[key] for key in sorted(ended, reverse=True)]
+        return older if newest is None else [newest, *older]
 
     async def found(self, asked: UserRequest, plan_id: str, newest: RebalanceEntry | None) -> RebalanceEntry:
         """Return an applied plan by its id, "" for the newest one. Raises NotFound, too."""
@@ -72,7 +77,8 @@ class PlanStore:
     ) -> RebalanceEntry | None:
         """Put a plan as the one that runs, in the place of one that has ended. Returns None if this is not surely done.
 
-        newest: what the key holds. compares: must hold besides. audit: entries of the audit.
+        newest: what the key holds. compares: must hold besides. audit: entries of the audit. Raises InvalidArgument for
+        a plan that is too large, too.
         """
         if newest is not None and not await self._is_kept(asked, newest):
             return None
@@ -101,7 +107,10 @@ class PlanStore:
         compares: tuple[Compare, ...],
         audit: tuple[Put, ...],
     ) -> RebalanceEntry | None:
-        put = Put(key=self._keys.rebalance, value=encode_rebalance(after))
+        value = encode_rebalance(after)
+        if before is None or before.ended:
+            _check_size(plan=after.plan.id, size=len(value))
+        put = Put(key=self._keys.rebalance, value=value)
         transaction = Transaction(compares=(asked.leads(), self._as_read(before), *compares), then=(put, *audit))
         revision = await asked.committed(transaction)
         return None if revision is None else dataclasses.replace(after, revision=revision)
@@ -126,6 +135,11 @@ class PlanStore:
 def about_plan(kind: type[AnyShoalError], message: str, field: str = "plan") -> AnyShoalError:
     """Return an error about a plan. field: see ErrorDetails."""
     return kind(message, ErrorDetails(field=field))
+
+
+def _check_size(*, plan: str, size: int) -> None:
+    if size > MOST_PLAN_BYTES:
+        raise about_plan(InvalidArgument, f"plan {shown(plan)} takes {size:,} bytes, at most {MOST_PLAN_BYTES:,} are allowed")
 
 
 def _kept(listing: Listing) -> dict[str, RebalanceEntry]:

@@ -180,8 +180,8 @@ def _differs(cluster: ClusterMap, statuses: Statuses, memory: BalanceMemory) -> 
     if cluster.drains is not before.drains or cluster.balance is not before.balance or cluster.collections is not before.collections:
         return True
     now, then = _sizes(statuses), memory.looked_sizes
-    whole = max(1, sum(then.values()))
-    return now.keys() != then.keys() or any(abs(size - then[worker]) > GROWN * whole for worker, size in now.items())
+    whole = sum(then.values())
+    return any(abs(size - then.get(worker, 0)) > GROWN * whole for worker, size in now.items())
 
 
 def _sizes(statuses: Statuses) -> dict[WorkerId, int]:

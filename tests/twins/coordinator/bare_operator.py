@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from shoal.coordinator.audit_log import AuditLog
 from shoal.coordinator.balancing import Balancing
 from shoal.coordinator.draining import Draining
+from shoal.coordinator.logic import balance_input as planner
 from shoal.coordinator.logic.applied_plans import States
+from shoal.coordinator.logic.balance_changes import has_changed
 from shoal.coordinator.logic.plan_run import item_states
 from shoal.coordinator.logic.reported_sizes import Statuses
 from shoal.coordinator.operate import Operator
@@ -30,6 +32,7 @@ from shoal.core.rebalance import (
     WorkerBalance,
 )
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
+from shoal.core.shard_config import replica_on
 from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock
 from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S
 
@@ -189,19 +192,55 @@ def status_of(sizes: Mapping[ShardId, tuple[int, int]], **changes: object) -> Wo
     return WorkerStatus(memory_bytes=0, failed={}, replicas=replicas, replica_bytes=held, **changes)  # type: ignore[arg-type]
 
 
-class BareOperator:
-    """Operator and Balancing of a coordinator. clock: of reports and turns, in seconds. The time of day follows it."""
+def statuses_of(cluster: ClusterMap, memory_bytes: int = MIB) -> dict[WorkerId, WorkerStatus]:
+    """Return the statuses of live workers whose replicas are all open, of equal size, and build nothing."""
+    found: dict[WorkerId, WorkerStatus] = {}
+    for worker in cluster.workers:
+        replicas: dict[str, ReplicaStatus] = {}
+        for shard, entry in cluster.shards.of_worker(worker).items():
+            replica = replica_on(entry.config, worker)
+            if replica is not None:
+                role = ReplicaRole.BACKUP if replica in entry.config.isr else ReplicaRole.LEARNER
+                replicas[str(shard)] = ReplicaStatus(
+                    replica=replica, role=role, applied_seq=Seq(1), memory_bytes=memory_bytes, disk_bytes=2 * memory_bytes
+                )
+        found[worker] = WorkerStatus(memory_bytes=0, failed={}, replicas=replicas)
+    return found
+
+
+class MapStatuses:
+    """The answers of workers that hold what the map says, see statuses_of."""
 
     def __init__(self, one: BareCoordinator) -> None:
+        self._one = one
+
+    async def statuses(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, WorkerStatus]:
+        """See StatusCalls."""
+        told = statuses_of(self._one.observer.map)
+        return {each.id: told[each.id] for each in workers if each.id in told}
+
+
+REAL_LOGIC = PlanLogic(plan_of=planner.plan_of, has_changed=has_changed, item_states=item_states)
+
+
+class BareOperator:
+    """Operator and Balancing of a coordinator. clock: of reports and turns, in seconds. The time of day follows it.
+
+    real: the product's deciders, over workers that hold what the map says; else `logic` and `calls` are scripts.
+    """
+
+    def __init__(self, one: BareCoordinator, *, real: bool = False) -> None:
         self.logic, self.calls, self.clock, ids = ScriptedLogic(), ScriptedStatuses(), ManualClock(), itertools.count(1)
 
         def new_id() -> str:
             return f"{one.address} op {next(ids):06}"
 
-        self.reports = WorkerReports(calls=self.calls, cluster=lambda: one.observer.map, leads=lambda: one.leads, clock=self.clock)
+        calls = MapStatuses(one) if real else self.calls
+        self.reports = WorkerReports(calls=calls, cluster=lambda: one.observer.map, leads=lambda: one.leads, clock=self.clock)
         audit = AuditLog(keys=KEYS, wall_ms=self.now_ms, new_id=new_id)
         self.store = PlanStore(keys=KEYS, wall_ms=self.now_ms)
-        logic = PlanLogic(plan_of=self.logic.plan_of, has_changed=self.logic.has_changed, item_states=self.logic.item_states)
+        scripted = PlanLogic(plan_of=self.logic.plan_of, has_changed=self.logic.has_changed, item_states=self.logic.item_states)
+        logic = REAL_LOGIC if real else scripted
         self.plans = Plans(requests=one.requests, store=self.store, reports=self.reports, logic=logic, audit=audit, new_id=new_id)
         draining = Draining(
             requests=one.requests,
