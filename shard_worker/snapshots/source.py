@@ -89,7 +89,7 @@ class SnapshotSource:
         if asked.tuning:
             await replica.vectors.save()
         pinned = await replica.snapshot(lambda engine: engine.pin_snapshot(into, tuning=asked.tuning))
-        manifest = replace(pinned.manifest, memory_bytes=self._host.memory.bytes_of(shard))
+        manifest = replace(pinned.manifest, memory_bytes=self._host.memory.awake_bytes_of(shard))
         self._pins[manifest.snapshot] = _Pin(snapshot=pinned, move=asked.move, read_at=boot_s())
         fields = {"seq": manifest.seq, "bytes": manifest.size_bytes, "move": asked.move}
         log.info(event("snapshot_pinned", shard=shard, snapshot=manifest.snapshot, **fields))

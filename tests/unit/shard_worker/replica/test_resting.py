@@ -160,6 +160,21 @@ def test_an_empty_replica_at_rest_is_booked_at_its_base_and_its_writes_at_what_t
     asyncio.run(run())
 
 
+def test_a_replica_tells_its_size_with_open_files_whether_it_rests_or_not(tmp_path):
+    async def run() -> None:
+        async with opened(tmp_path, term=1) as bench:
+            await filled(bench)
+            for rests in (False, True):
+                if rests:
+                    await bench.rest()
+                cost, store = bench.engine.cost(), open_store_bytes(bench.engine._store.size_bytes)
+                assert (cost.waking > 0) == rests
+                assert bench.replica.status.memory_bytes == cost.held + cost.waking
+                assert cost.held + cost.waking >= REPLICA_BASE_BYTES + store
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("use", ["read", "write"])
 def test_a_store_that_is_damaged_while_it_rests_fails_the_replica(tmp_path, use):
     async def run() -> None:
