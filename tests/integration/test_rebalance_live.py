@@ -10,19 +10,15 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 import shoal
 from shoal.core.rebalance import PlanState
-from tests.chaos.load import Load
-from tests.integration.moves_scene import MovesScene, assert_finds_all, one_line, worst_off
+from tests.integration.moves_scene import MovesScene, one_line, worst_off
+from tests.integration.rewriting import Rewriting
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
 
 SHARDS, ROWS, DIM = 12, 6_000, 128
-PAUSES = 20.0
-"""Multiple of the usual pauses of the load."""
 
 
 @pytest.fixture(scope="module")
@@ -35,36 +31,18 @@ def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MovesScene]:
 
 
 @pytest.fixture(scope="module")
-def rows(playing: MovesScene) -> npt.NDArray[np.float32]:
-    return playing.fill("books", ROWS, DIM, shards=SHARDS, replicas=1)
-
-
-@pytest.fixture(scope="module")
-def load(playing: MovesScene, rows: npt.NDArray[np.float32]) -> Iterator[Load]:
-    """Few writes, so that the collection stays small beside the other one."""
-    with Load(playing.cluster.addresses, writers=1, searchers=1, shards=4, pauses=PAUSES) as load:
-        playing.cluster.wait_whole(playing.client)
+def load(playing: MovesScene) -> Iterator[Rewriting]:
+    rows = playing.fill("books", ROWS, DIM, shards=SHARDS, replicas=1)
+    with Rewriting(playing.cluster.addresses, "books", rows) as load:
         yield load
 
 
-def assert_unharmed(playing: MovesScene, load: Load, rows: npt.NDArray[np.float32]) -> None:
-    """Check that no call failed, no answer was wrong and nothing is missing."""
-    load.pause()
-    assert (load.lost(), load.wrong, [gauge.messages for gauge in load.gauges]) == ([], [], [[], []])
-    load.resume()
-    assert_finds_all(playing.client, "books", rows)
-
-
-def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(
-    playing: MovesScene, load: Load, rows: npt.NDArray[np.float32], tmp_path: Path
-) -> None:
+def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(playing: MovesScene, load: Rewriting, tmp_path: Path) -> None:
     before = playing.homes("books")
     playing.cluster.add_worker()
     playing.cluster.wait_ready()
     new = playing.cluster.worker_id(3)
-    wait_until(
-        lambda: f"worker {new[:4]}" in playing.run("status").out and "`shoal rebalance plan`" in playing.run("status").out, "it is told"
-    )
+    wait_until(lambda: _hints(playing, new), "the status tells that it is idle")
     plan = playing.plan(lambda plan: len(plan.workers) == 4)
     assert sum(move.memory_bytes for move in plan.moves) <= plan.least_bytes + max(move.memory_bytes for move in plan.moves)
     assert {move.target for move in plan.moves} == {new}
@@ -82,17 +60,22 @@ def test_a_worker_that_joins_gets_its_share_and_undo_takes_it_back(
     assert worst_off(again) <= 0.05, (again.workers, again.left)
     playing.await_rest()
     assert "nothing to do" in playing.run("rebalance", "plan", "--check").out
-    assert sum(new in homes for homes in playing.homes("books").values()) >= 2
-    assert_unharmed(playing, load, rows)
+    assert sum(new in homes for homes in playing.homes("books").values()) == SHARDS // 4
+    load.assert_unharmed()
     assert playing.run("rebalance", "undo", "--yes").code == 0
     playing.await_rest()
     assert playing.homes("books") == before
-    assert_unharmed(playing, load, rows)
+    load.assert_unharmed()
     listed = playing.run("rebalance", "history", "--json").document()
     assert [(each["kind"], each["state"], each["failed"]) for each in listed] == [("undo", "done", 0), ("balance", "done", 0)]
 
 
-def test_ctrl_c_ends_the_command_and_not_the_plan(playing: MovesScene, load: Load, rows: npt.NDArray[np.float32]) -> None:
+def _hints(playing: MovesScene, worker: str) -> bool:
+    said = playing.run("status").out
+    return f"worker {worker[:4]}" in said and "`shoal rebalance plan`" in said
+
+
+def test_ctrl_c_ends_the_command_and_not_the_plan(playing: MovesScene, load: Rewriting) -> None:
     assert playing.run("rebalance", "set", "--at-once", 1).code == 0
     applied = playing.begin("rebalance", "apply", "--yes")
     wait_until(lambda: (told := playing.progress()) is not None and told.entry.state is PlanState.RUNS, "it runs")
@@ -104,7 +87,7 @@ def test_ctrl_c_ends_the_command_and_not_the_plan(playing: MovesScene, load: Loa
     assert playing.run("rebalance", "watch").code == 0
     assert playing.run("rebalance", "set", "--at-once", 4).code == 0
     playing.await_rest()
-    assert_unharmed(playing, load, rows)
+    load.assert_unharmed()
 
 
 WRONG = [
@@ -125,7 +108,7 @@ WRONG = [
 ]
 
 
-def test_wrong_input_is_one_clear_line_and_changes_nothing(playing: MovesScene, load: Load) -> None:
+def test_wrong_input_is_one_clear_line_and_changes_nothing(playing: MovesScene, load: Rewriting) -> None:
     new = playing.cluster.worker_id(3)
     wrong = [*WRONG, (("worker", "forget", new, "--yes"), 1, "up")]
     before = (playing.client.workers.list()[0].drain, playing.client.rebalance.set(), playing.client.rebalance.history())

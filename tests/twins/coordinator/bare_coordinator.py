@@ -29,7 +29,6 @@ from shoal.store.codecs import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
-from tests.twins.coordinator.statuses import statuses_of
 from tests.twins.coordinator.workers_model import worked
 from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 from tests.twins.store.client import MemoryStore
