@@ -21,7 +21,6 @@ from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import replica_on
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.cluster_view import cluster_map_of
@@ -83,10 +82,9 @@ class BareCoordinator:
 
     def __init__(self, cluster: MemoryCluster, clock: ManualClock, address: str = "one:1", every_s: float = 0.05) -> None:
         """Create it. `loop_clock` is the clock of the rounds alone, so that time can pass in them without ending
-        leases. `known` returns what the rounds know of workers, nothing by default.
+        leases.
         """
         self.loop_clock = ManualClock()
-        self.known: Callable[[], Mapping[WorkerId, WorkerStatus]] = dict
         self.store, self.changes, self.address = MemoryStore(cluster), ChangeSignal(), address
         self.reports = ScriptedReports(lambda: self.observer.map)
         ids = itertools.count(1)
@@ -106,7 +104,7 @@ class BareCoordinator:
             every_s=every_s,
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=8,
-            statuses=self._known_statuses,
+            statuses=dict,
             wall_ms=lambda: 0,
         )
         self.requests = UserRequests(
@@ -132,9 +130,6 @@ class BareCoordinator:
     @property
     def leads(self) -> bool:
         return self.election.leadership() is not None
-
-    def _known_statuses(self) -> Mapping[WorkerId, WorkerStatus]:
-        return self.known()
 
     def start(self, *, acting: bool = True) -> None:
         runs = [self.observer.run(), self.election.run(self.address), *([self.loop.run()] if acting else [])]

@@ -44,7 +44,6 @@ class Whole:
     def __init__(self, cluster: MemoryCluster, clock: ManualClock) -> None:
         self.cluster, self.one = cluster, BareCoordinator(cluster, clock)
         self.one.reports.all_open = True
-        self.one.known = lambda: statuses_of(self.one.observer.map)
         self.op = BareOperator(self.one, real=True)
         self.operator = self.op.operator
 
