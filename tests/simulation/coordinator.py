@@ -74,7 +74,7 @@ class Coordinator(Follower):
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=STEPS_PER_ROUND,
             statuses=dict,
-            wall_ms=lambda: 0,
+            wall_ms=self.wall_ms,
         )
         loop.spawn(self._election.run(self.name))
         loop.spawn(rounds.run())
