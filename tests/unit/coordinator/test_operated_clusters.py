@@ -29,7 +29,7 @@ from shoal.core.rebalance import ItemState, PlanKind, PlanState
 from shoal.store.codecs import encode_worker
 from shoal.store.interface import DeleteKey, Put, Transaction
 from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, ModelWorkers, eventually, running
-from tests.twins.coordinator.bare_operator import BareOperator, statuses_of
+from tests.twins.coordinator.bare_operator import BareOperator
 from tests.twins.coordinator.operated import able_worker
 from tests.twins.coordinator.world import KEYS
 from tests.twins.store.client import MemoryStore
