@@ -4,16 +4,20 @@ nothing.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
+from shoal.core import operations
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, ShardRecovery
+from shoal.core.requests import Request
 from shoal.runtime.calls import CallContext, UnaryCall, calls_of
 from shoal.wire import collections, recovery
+from shoal.wire.operations import CALLS
 from shoal.wire.services import COORDINATOR
 
 UNBOUNDED_CALL_S = 60.0
@@ -59,9 +63,55 @@ class CoordinatorService:
         entries, following = await self._recoverer.audit(asked.limit, asked.before, _timeout_s(context))
         return recovery.audit_page_to_message(AuditPage(entries=tuple(entries), following=following))
 
+    async def PlanRebalance(self, request: Any, context: CallContext) -> Any:
+        """Return a plan. Nothing is changed."""
+        return await _answer(operations.PlanRebalance, self._operator.plan, request, context)
+
+    async def ApplyRebalance(self, request: Any, context: CallContext) -> Any:
+        """Begin a plan. It goes on without the caller."""
+        return await _answer(operations.ApplyRebalance, self._operator.apply, request, context)
+
+    async def DescribeRebalance(self, request: Any, context: CallContext) -> Any:
+        """Return how far a plan is."""
+        return await _answer(operations.DescribeRebalance, self._operator.describe, request, context)
+
+    async def ControlRebalance(self, request: Any, context: CallContext) -> Any:
+        """Pause, resume or cancel a plan."""
+        return await _answer(operations.ControlRebalance, self._operator.control, request, context)
+
+    async def SetBalance(self, request: Any, context: CallContext) -> Any:
+        """Change settings of balancing, and return all of them."""
+        return await _answer(operations.SetBalance, self._operator.set_balance, request, context)
+
+    async def ListRebalances(self, request: Any, context: CallContext) -> Any:
+        """Return the applied plans, newest first."""
+        return await _answer(operations.ListRebalances, self._operator.history, request, context)
+
+    async def ListWorkers(self, request: Any, context: CallContext) -> Any:
+        """Return the workers, live or not, and the settings of balancing."""
+        return await _answer(operations.ListWorkers, self._operator.workers, request, context)
+
+    async def DrainWorker(self, request: Any, context: CallContext) -> Any:
+        """Move everything away from a worker, or only the lead of its shards."""
+        return await _answer(operations.DrainWorker, self._operator.drain, request, context)
+
+    async def UndrainWorker(self, request: Any, context: CallContext) -> Any:
+        """Let a worker hold replicas again."""
+        return await _answer(operations.UndrainWorker, self._operator.undrain, request, context)
+
+    async def ForgetWorker(self, request: Any, context: CallContext) -> Any:
+        """Replace the replicas of a worker that will not return."""
+        return await _answer(operations.ForgetWorker, self._operator.forget, request, context)
+
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
         return calls_of(COORDINATOR, self)
+
+
+async def _answer(kind: type[Request], answer: Callable[[Any, float], Awaitable[Any]], message: Any, context: CallContext) -> Any:
+    """Return the message of what `answer` returns for the request of a message."""
+    call = CALLS[kind]
+    return call.written(await answer(call.read(message), _timeout_s(context)))
 
 
 def _timeout_s(context: CallContext) -> float:

@@ -193,5 +193,5 @@ def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, .
         optimize_timeout_s=settings.optimize_timeout_s,
     )
     cluster = ClusterService(overview=router.overview, default_timeout_s=timeout_s)
-    operations = OperationsService(operations=router.operations, default_timeout_s=timeout_s)
+    operations = OperationsService(operators=router.operations, default_timeout_s=timeout_s)
     return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls(), *operations.calls())

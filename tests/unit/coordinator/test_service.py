@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shoal.coordinator.administer import Administrator
 from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import UNBOUNDED_CALL_S, CoordinatorService, timeout_s_of
+from shoal.core import operations
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import InvalidArgument
@@ -18,10 +22,12 @@ from shoal.core.limits import Limits
 from shoal.core.metric import Metric
 from shoal.core.named_vectors import NamedVector
 from shoal.core.recovery import AuditEntry, Recovery, RecoveryRequest
-from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, RecoverShard
+from shoal.core.requests import DEFAULT_AUDIT_ENTRIES, RecoverShard, Request
 from shoal.runtime.calls import CallContext
 from shoal.v1 import collections_pb2
+from shoal.wire.operations import CALLS
 from shoal.wire.recovery import audit_from_message, recover_to_message, recovery_from_message
+from tests.support.examples.rebalances import answers, requests
 from tests.twins.router_answers import AUDITED, RECOVERY
 
 
@@ -48,6 +54,20 @@ class Clerk:
     async def audit(self, limit: int, before: str, timeout_s: float) -> tuple[tuple[AuditEntry, ...], str]:
         self.asked.append((limit, before, timeout_s))
         return (AUDITED,), "next"
+
+
+OPERATOR_METHODS = {
+    operations.PlanRebalance: "plan",
+    operations.ApplyRebalance: "apply",
+    operations.DescribeRebalance: "describe",
+    operations.ControlRebalance: "control",
+    operations.SetBalance: "set_balance",
+    operations.ListRebalances: "history",
+    operations.ListWorkers: "workers",
+    operations.DrainWorker: "drain",
+    operations.UndrainWorker: "undrain",
+    operations.ForgetWorker: "forget",
+}
 
 
 class Caller:
@@ -154,3 +174,25 @@ def test_the_audit_is_handed_out_in_pages() -> None:
         answer = asyncio.run(served(clerk).ListAudit(request, cast(CallContext, Caller(1.0))))
         assert (list(map(audit_from_message, answer.entries)), answer.next) == ([AUDITED], "next")
     assert clerk.asked == [(DEFAULT_AUDIT_ENTRIES, "", pytest.approx(0.9)), (7, "b", pytest.approx(0.9))]
+
+
+@settings(max_examples=5)
+@given(st.data())
+@pytest.mark.parametrize("kind", OPERATOR_METHODS, ids=lambda kind: kind.__name__)
+def test_what_operators_ask_is_handed_on_and_its_answer_comes_back(kind: type[Request], data: st.DataObject) -> None:
+    asked, answer, handed = data.draw(requests[kind]), data.draw(answers[kind]), []
+
+    async def answered(request: Request, timeout_s: float) -> object:
+        handed.append((request, timeout_s))
+        return answer
+
+    operator = SimpleNamespace(**{OPERATOR_METHODS[kind]: answered})
+    service = CoordinatorService(cast(Administrator, None), cast(Recoverer, None), cast(Operator, operator), Limits())
+    call = CALLS[kind]
+    message = asyncio.run(getattr(service, call.name)(call.to_message(asked), cast(CallContext, Caller(1.0))))
+    assert call.from_message(message) == answer
+    assert handed == [(asked, pytest.approx(0.9))]
+
+
+def test_operators_are_served_all_their_requests() -> None:
+    assert set(OPERATOR_METHODS) == set(CALLS)

@@ -46,7 +46,7 @@ class OperatorsDesk:
 
     def __init__(self) -> None:
         self.cluster = TwinCluster()
-        self.service = OperationsService(operations=self.cluster.router.operations, default_timeout_s=5.0)
+        self.service = OperationsService(operators=self.cluster.router.operations, default_timeout_s=5.0)
 
     def ask(self, request: Request) -> Any:
         call = CALLS[type(request)]

@@ -6,7 +6,7 @@ import pytest
 
 from shoal.runtime.calls import CallTable, UnaryCall, calls_of
 from shoal.v1 import search_pb2
-from shoal.wire.services import CLUSTER, COLLECTIONS, COORDINATOR, POINTS, REPLICATION, SEARCH, WORKER
+from shoal.wire.services import CLUSTER, COLLECTIONS, COORDINATOR, OPERATIONS, POINTS, REPLICATION, SEARCH, WORKER
 
 
 class Searcher:
@@ -68,6 +68,7 @@ def test_every_rpc_of_every_service_is_served() -> None:
     from shoal.coordinator.service import CoordinatorService
     from shoal.router.rpc.cluster_service import ClusterService
     from shoal.router.rpc.collections_service import CollectionsService
+    from shoal.router.rpc.operations_service import OperationsService
     from shoal.router.rpc.points_service import PointsService
     from shoal.router.rpc.search_service import SearchService
     from shoal.shard_worker.rpc.replication_service import ReplicationServicer
@@ -78,6 +79,7 @@ def test_every_rpc_of_every_service_is_served() -> None:
         (POINTS, PointsService),
         (COLLECTIONS, CollectionsService),
         (CLUSTER, ClusterService),
+        (OPERATIONS, OperationsService),
         (COORDINATOR, CoordinatorService),
         (WORKER, WorkerServicer),
         (REPLICATION, ReplicationServicer),
