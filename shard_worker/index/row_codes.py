@@ -33,15 +33,17 @@ _SCALES, _LONGEST = (1e-15, 1e15), 1e18
 
 _BLOCK_FLOATS = 1 << 16
 
-_ROUNDED_UP = 1 + 2.0**-40
-
-
 class Shortlist(NamedTuple):
     """positions: (m,) int64, ascending, of the rows that may be nearest; beyond: no other row is nearer. It is a
     squared distance for L2, else a negated product."""
 
     positions: npt.NDArray[np.int64]
     beyond: float
+
+
+def relative_error(dim: int) -> float:
+    """Return the relative error of a sum of `dim` products in float32, with room for the steps around it."""
+    return (dim + 32) * 2.0**-23
 
 
 class GainSlot:
@@ -76,8 +78,7 @@ class RowCodes:
 
     def __init__(self, codes: Codes, *, dim: int, scale: float, error: float, reach: float, gain: GainSlot) -> None:
         self._codes, self._dim, self._scale, self._error, self._reach = codes, dim, scale, error, reach
-        # The error of a sum in float32, with room for the steps around it.
-        self._relative = (codes.shape[1] + 32) * 2.0**-23
+        self._relative = relative_error(codes.shape[1])
         self._by_kind: dict[bool, ByteRows] = {}
         self.gain = gain
 
@@ -168,23 +169,29 @@ class GrowingCodes:
             self._codes = np.full((reserved, self._codes.shape[1]), MIDDLE, dtype=np.uint8)
             self._scale, self._error = _ROOM * self._largest / _MOST, 0.0
             start = 0
+        if not self._usable():
+            return
         step = max(1, _BLOCK_FLOATS // self._dim)
         for at in range(start, end, step):
             self._code(vectors, at, min(end, at + step))
 
     def _code(self, vectors: Matrix, start: int, end: int) -> None:
-        if not self._scale:
-            # All rows are zero, and so are their codes.
-            return
-        rows = vectors[start:end].astype(np.float64)
-        steps = np.rint(rows / self._scale)
+        rows = vectors[start:end]
+        steps = rows / np.float32(self._scale)
+        np.rint(steps, out=steps)
         np.add(steps, MIDDLE, out=self._codes[start:end, : self._dim], casting="unsafe")
-        rows -= steps * self._scale
-        error = math.sqrt(float(np.einsum("ij,ij->i", rows, rows).max()))
-        self._error = max(self._error, error * _ROUNDED_UP)
+        steps *= np.float32(self._scale)
+        np.subtract(rows, steps, out=steps)
+        square = float(np.einsum("ij,ij->i", steps, steps).max())
+        # The second summand covers the rounding of the products with the scale, in each dimension.
+        error = math.sqrt(square) * (1 + relative_error(self._dim)) + 2.0**-22 * self._largest * math.sqrt(self._dim)
+        self._error = max(self._error, error)
+
+    def _usable(self) -> bool:
+        return _SCALES[0] <= self._scale <= _SCALES[1]
 
     def part(self, count: int, reach: float) -> RowCodes | None:
         """Return the codes of the first `count` rows; None where they would save nothing. reach: see RowCodes."""
-        if not _SCALES[0] <= self._scale <= _SCALES[1] or not may_pay(rows=count, dim=self._dim, wanted=1):
+        if not self._usable() or not may_pay(rows=count, dim=self._dim, wanted=1):
             return None
         return RowCodes(self._codes[:count], dim=self._dim, scale=self._scale, error=self._error, reach=reach, gain=self._gain)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEAST_FLOATS = 1 << 18
-"""Segments with fewer floats are compared by their vectors: these lie in the cache of the processor."""
+LEAST_ROWS, LEAST_FLOATS = 2_048, 1 << 19
+"""Segments with fewer rows or floats are compared by their vectors: these lie in the cache of the processor."""
 
 MORE = 64
 
@@ -21,7 +21,7 @@ _LONGEST_REST = 1_024
 
 def may_pay(*, rows: int, dim: int, wanted: int) -> bool:
     """Return whether bytes can save time for a search of the `wanted` best of `rows` rows."""
-    return wanted <= MOST_WANTED and rows * dim >= LEAST_FLOATS and 4 * looked_at(wanted, dim) <= rows
+    return wanted <= MOST_WANTED and rows >= max(LEAST_ROWS, 4 * looked_at(wanted, dim)) and rows * dim >= LEAST_FLOATS
 
 
 def looked_at(wanted: int, dim: int) -> int:
