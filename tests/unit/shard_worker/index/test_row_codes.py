@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import prepared
+from shoal.shard_worker.index import row_codes
 from shoal.shard_worker.index.row_codes import GrowingCodes
 from shoal.shard_worker.logic import code_gain
 from tests.support.scope import LONG
@@ -26,7 +27,8 @@ def _few_rows_have_codes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(code_gain, "LEAST_ROWS", 8)
         patch.setattr(code_gain, "LEAST_FLOATS", 1)
-        patch.setattr(code_gain, "MORE", 0)
+        for module in (code_gain, row_codes):
+            patch.setattr(module, "looked_at", lambda wanted, dim: wanted + 1)
         yield
 
 
