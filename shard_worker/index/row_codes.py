@@ -33,6 +33,7 @@ _SCALES, _LONGEST = (1e-15, 1e15), 1e18
 
 _BLOCK_FLOATS = 1 << 16
 
+
 class Shortlist(NamedTuple):
     """positions: (m,) int64, ascending, of the rows that may be nearest; beyond: no other row is nearer. It is a
     squared distance for L2, else a negated product."""
