@@ -16,9 +16,10 @@ import numpy.typing as npt
 from shoal.core.joined_json import groups_of
 from shoal.core.payload import stored_values
 from shoal.core.points import IdArray, Matrix
-from shoal.core.sizing import FIRST_ROWS
+from shoal.core.sizing import FIRST_ROWS, growing_code_bytes
 from shoal.runtime.interpreter import give_way
 from shoal.shard_worker.index.lookup import Positions, Rows, find_ascending
+from shoal.shard_worker.index.row_codes import GrowingCodes
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import Tuning, TuningSlot
 from shoal.shard_worker.index.view import ALIVE, SegmentView
@@ -66,6 +67,7 @@ class GrowingSegment:
         self._string_bytes = 0
         self._vectors: Matrix = np.empty((0, dim), dtype=np.float32)
         self._squares: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self._codes = GrowingCodes(dim) if growing_code_bytes(dim) else None
         self._ids: IdArray = np.empty(0, dtype=np.int64)
         self._rows: Rows = np.empty(0, dtype=np.int64)
         self._deaths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -97,6 +99,8 @@ class GrowingSegment:
         self._vectors[start:end] = vectors
         with np.errstate(over="ignore"):
             self._squares[start:end] = squares
+        if self._codes is not None:
+            self._codes.extend(self._vectors, start, end, reserved=len(self._rows))
         self._ids[start:end] = ids
         self._rows[start:end] = rows
         self._deaths[start:end] = ALIVE
@@ -147,6 +151,7 @@ class GrowingSegment:
                 native=None,
                 payloads=self._payloads.part(),
                 texts=self._shown_texts(),
+                codes=None if self._codes is None else self._codes.part(count, self._reach),
                 tuning=self._tuning,
                 ties=self._ties,
             )
@@ -155,12 +160,12 @@ class GrowingSegment:
     def size(self) -> GrowingSize:
         """Return the size of its arrays, for the memory account."""
         vector_bytes = self._vectors.shape[1] * 4
-        row_bytes = vector_bytes + self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
+        columns = self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
         return GrowingSize(
             rows=self._count,
             reserved=len(self._rows),
             capacity=self._capacity,
-            row_bytes=row_bytes,
+            row_bytes=vector_bytes + growing_code_bytes(self._vectors.shape[1]) + columns,
             vector_bytes=vector_bytes,
             has_texts=self._texts is not None,
         )
@@ -176,8 +181,10 @@ class GrowingSegment:
     def memory_bytes(self) -> int:
         """Return the memory it holds, reserved rows included; of vectors, as much as their pages may take."""
         vector_bytes: int = len(self._rows) * self._vectors.shape[1] * self._vectors.itemsize
+        code_bytes = 0 if self._codes is None else self._codes.nbytes
         columns: int = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
-        return vector_bytes + columns + self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes() + self.text_bytes()
+        beside = self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes() + self.text_bytes()
+        return vector_bytes + code_bytes + columns + beside
 
     def _append_payloads(self, payloads: Sequence[bytes | None]) -> None:
         """Index payloads and their texts. Each payload is parsed once."""

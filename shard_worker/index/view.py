@@ -20,6 +20,7 @@ import numpy.typing as npt
 from shoal.core.points import IdArray, Matrix
 from shoal.core.topk import concat_ids
 from shoal.shard_worker.index.native.index import NativeIndex
+from shoal.shard_worker.index.row_codes import RowCodes
 from shoal.shard_worker.index.ties import Ties
 from shoal.shard_worker.index.tuning import TuningSlot
 from shoal.shard_worker.logic.segments.segment_plan import SegmentState
@@ -41,7 +42,8 @@ class SegmentView:
     (n,) int64, written in place by the writer; dead: number of rows whose death is at or below the view's seq; reach:
     largest length of a vector; native: the FAISS index over exactly these rows, None where search is exact; payloads:
     index over the rows' payloads; texts: index over their texts, with those fields of the view that are ready here,
-    None if none is; tuning: what is known of the recall of `native`; ties: what is known of rows that tie.
+    None if none is; codes: bytes beside the vectors of a growing segment, None where they would save nothing; tuning:
+    what is known of the recall of `native`; ties: what is known of rows that tie.
     """
 
     key: int
@@ -58,6 +60,7 @@ class SegmentView:
     native: NativeIndex | None
     payloads: PayloadPart
     texts: TextPart | None = None
+    codes: RowCodes | None = None
     tuning: TuningSlot
     ties: Ties = field(default_factory=Ties)
 

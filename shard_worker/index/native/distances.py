@@ -18,6 +18,10 @@ faiss: Any = _faiss
 """FAISS without types: its type stubs lack half of what is used here."""
 
 
+SAFE_SQUARE = 1e37
+"""Beyond this, sums in float32 may overflow, and fast distances are meaningless."""
+
+
 def distances_at(queries: Matrix, rows: Matrix, positions: npt.NDArray[np.int64], metric: Metric) -> npt.NDArray[np.float32]:
     """Return squared distances, or negated inner products, of each query and its own rows. (nq, m) float32.
 

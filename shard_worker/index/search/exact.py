@@ -18,12 +18,13 @@ import numpy.typing as npt
 from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.scoring import pair_scores
-from shoal.shard_worker.index.native.distances import distances_at
+from shoal.shard_worker.index.native.distances import SAFE_SQUARE, distances_at
 from shoal.shard_worker.index.native.index import inner_products, squared_distances
+from shoal.shard_worker.index.row_codes import RowCodes, Shortlist
 from shoal.shard_worker.index.search.ask import Ask
 from shoal.shard_worker.index.search.explaining import Tally
 from shoal.shard_worker.index.search.paces import TOGETHER_QUERIES, Layout
-from shoal.shard_worker.index.search.pruning import SAFE_SQUARE, Pruner
+from shoal.shard_worker.index.search.pruning import Pruner
 from shoal.shard_worker.index.search.smallest import kth_smallest
 from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.index.ties import first_by_rank
@@ -51,7 +52,7 @@ class Stock:
     With layout CONTIGUOUS: all m rows of vectors (m, dim) and squares (m,); positions: (m,) int64 where they lie in the
     part, None: in the same place; counted: (m,) which of them count, None: all. With SCATTERED: the rows of `vectors`
     and `squares` at positions (m,), which all count. count: number of rows that count; sketch: short images of the
-    first rows, None for none; only with CONTIGUOUS.
+    first rows; codes: of all rows; both None for none, and only with CONTIGUOUS.
     """
 
     vectors: Matrix
@@ -61,10 +62,13 @@ class Stock:
     counted: npt.NDArray[np.bool_] | None = None
     count: int
     sketch: Sketch | None = None
+    codes: RowCodes | None = None
 
     def paced_as(self, queries: int) -> Layout:
         """Return the layout whose pace a search of this many queries has."""
-        return Layout.PRUNED if self.sketch is not None and queries < TOGETHER_QUERIES else self.layout
+        if queries >= TOGETHER_QUERIES:
+            return self.layout
+        return Layout.PRUNED if self.sketch is not None else Layout.CODED if self.codes is not None else self.layout
 
     @property
     def compared(self) -> int:
@@ -80,10 +84,11 @@ class Stock:
             yield Stock(vectors=self.vectors.take(at, axis=0), squares=self.squares.take(at), positions=at, count=len(at))
 
 
-def visible_stock(part: SegmentView, seq: int, sketch: Sketch | None = None) -> Stock:
-    """Return all rows of a part that live at `seq`. sketch: of the part's first rows."""
+def visible_stock(part: SegmentView, seq: int, wanted: int, sketch: Sketch | None = None) -> Stock:
+    """Return all rows of a part that live at `seq`. wanted: hits of a query; sketch: of the part's first rows."""
     counted = part.deaths > seq if part.dead else None
-    return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live, sketch=sketch)
+    codes = part.codes if part.codes is not None and part.codes.may_pay(wanted) else None
+    return Stock(vectors=part.vectors, squares=part.squares, counted=counted, count=part.live, sketch=sketch, codes=codes)
 
 
 def exact_hits(part: SegmentView, ask: Ask, stock: Stock | None = None, tally: Tally | None = None) -> PartHits:
@@ -91,7 +96,7 @@ def exact_hits(part: SegmentView, ask: Ask, stock: Stock | None = None, tally: T
 
     stock: None for all visible rows. A stock of fewer than k rows gives fewer than k hits.
     """
-    stock = visible_stock(part, ask.seq) if stock is None else stock
+    stock = visible_stock(part, ask.seq, ask.k) if stock is None else stock
     if stock.count == 0:
         return NO_HITS
     found: list[PartHits] = []
@@ -207,8 +212,26 @@ class _Hunt:
 
     def alone(self, number: int) -> Near:
         """Return the candidates of one query, by one pass over the rows."""
+        query, length = self._queries[number], float(self._lengths[number])
+        left = None if self._pruner is None else self._pruner.left(query, length, self._reach)
+        shortlist, codes = self._shortlist(query, length) if left is None else None, self._stock.codes
+        if shortlist is not None and codes is not None:
+            position, limit = self._among(number, shortlist.positions)
+            enough = shortlist.beyond > limit
+            codes.gain.learn(enough=enough)
+            if enough:
+                return np.full(len(position), number, dtype=np.int64), position
+        position, _ = self._among(number, left)
+        return np.full(len(position), number, dtype=np.int64), position
+
+    def _shortlist(self, query: npt.NDArray[np.float32], length: float) -> Shortlist | None:
+        """Return the rows to compare by their codes; None where codes are not used."""
+        codes = self._stock.codes
+        return None if codes is None or not codes.gain.try_now() else codes.shortlist(query, length, self._wanted, self._metric)
+
+    def _among(self, number: int, left: Numbers | None) -> tuple[Numbers, float]:
+        """Return the candidates of one query among the rows `left`, None for all, and the largest distance of one."""
         query, lengths = self._queries[number], self._lengths[number : number + 1]
-        left = None if self._pruner is None else self._pruner.left(query, float(lengths[0]), self._reach)
         if left is None:
             distances, counted = self._pass(query), self._counted
         else:
@@ -216,25 +239,27 @@ class _Hunt:
             counted = None if self._counted is None else self._counted.take(left)
         if self._l2:
             reached = np.square(lengths + self._reach)
-            absolute = np.where(reached > SAFE_SQUARE, np.inf, self._underflow)
-            _, position = self._within(distances, self._relative, absolute, counted)
+            relative, absolute = self._relative, np.where(reached > SAFE_SQUARE, np.inf, self._underflow)
         else:
-            _, position = self._within(distances, 0.0, self._margin(lengths * self._reach), counted)
-        position = position if left is None else left.take(position)
-        return np.full(len(position), number, dtype=np.int64), position
+            relative, absolute = 0.0, self._margin(lengths * self._reach)
+        limit = self._limits(distances, relative, absolute, counted)
+        _, position = _within(distances, limit, counted)
+        return position if left is None else left.take(position), float(limit[0])
 
     def together(self, start: int, end: int) -> list[Near]:
         """Return the candidates of queries[start:end], by one matrix product."""
         lengths = self._lengths[start:end]
         distances = self._products(start, end)
         if not self._l2:
-            query, position = self._within(distances, 0.0, self._margin(lengths * self._reach), self._counted)
+            limits = self._limits(distances, 0.0, self._margin(lengths * self._reach), self._counted)
+            query, position = _within(distances, limits, self._counted)
             return [(query + start, position)]
         with np.errstate(over="ignore", invalid="ignore"):
             distances *= 2
             distances += self._stock.squares
             distances += np.square(lengths).astype(np.float32)[:, None]
-        query, position = self._within(distances, 0.0, self._margin(np.square(lengths + self._reach)), self._counted)
+        limits = self._limits(distances, 0.0, self._margin(np.square(lengths + self._reach)), self._counted)
+        query, position = _within(distances, limits, self._counted)
         return self._narrowed(query, position, start, len(lengths))
 
     def _pass(self, query: npt.NDArray[np.float32]) -> Matrix:
@@ -308,11 +333,13 @@ class _Hunt:
         """
         return np.where(reached > SAFE_SQUARE, np.inf, self._relative * reached + self._underflow)
 
-    def _within(self, distances: Matrix, relative: float, absolute: Lengths, counted: npt.NDArray[np.bool_] | None) -> Near:
-        """Return the rows that count and whose distance is not certainly beyond the `wanted`-th best of its query.
+    def _limits(
+        self, distances: Matrix, relative: float, absolute: Lengths, counted: npt.NDArray[np.bool_] | None
+    ) -> npt.NDArray[np.float32]:
+        """Return the largest distance of each query that is not certainly beyond its `wanted`-th best. (nq,).
 
-        distances: (nq, n), overwritten; relative, absolute (nq,): error of a distance; counted: (n,) which rows count,
-        None for all.
+        distances: (nq, n), those of rows that do not count are overwritten; relative, absolute (nq,): error of a
+        distance; counted: (n,) which rows count, None for all.
         """
         if counted is not None:
             distances[:, ~counted] = np.inf
@@ -324,14 +351,19 @@ class _Hunt:
         # product.
         with np.errstate(over="ignore", invalid="ignore"):
             limit = (last * (1.0 + 3 * relative) + 2 * absolute).astype(np.float32)
-        limit = np.nextafter(limit, np.float32(np.inf))
-        # Do not write this as "at most the limit": a row whose distance is NaN must be kept.
-        if len(distances) == 1:
-            position = np.flatnonzero(~(distances[0] > limit[0]))
-            query = np.zeros(len(position), dtype=np.int64)
-        else:
-            query, position = np.nonzero(~(distances > limit[:, None]))
-        if counted is None:
-            return query, position
-        kept = counted[position]
-        return query[kept], position[kept]
+        found: npt.NDArray[np.float32] = np.nextafter(limit, np.float32(np.inf))
+        return found
+
+
+def _within(distances: Matrix, limits: npt.NDArray[np.float32], counted: npt.NDArray[np.bool_] | None) -> Near:
+    """Return the rows that count and whose distance is not beyond the limit of its query. distances: (nq, n)."""
+    # Do not write this as "at most the limit": a row whose distance is NaN must be kept.
+    if len(distances) == 1:
+        position = np.flatnonzero(~(distances[0] > limits[0]))
+        query = np.zeros(len(position), dtype=np.int64)
+    else:
+        query, position = np.nonzero(~(distances > limits[:, None]))
+    if counted is None:
+        return query, position
+    kept = counted[position]
+    return query[kept], position[kept]

@@ -179,7 +179,8 @@ def _us_of(planned: Part, context: SearchContext) -> float:
     if isinstance(planned, IndexedPart):
         return context.paces.index_us(planned.part.key, queries=1, us=planned.us)
     rows, dim = planned.part.vectors.shape
-    return context.paces.exact_us(queries=1, rows=rows, dim=dim, layout=Layout.CONTIGUOUS) - EXACT_CALL_US
+    layout = Layout.CONTIGUOUS if planned.part.codes is None else Layout.CODED
+    return context.paces.exact_us(queries=1, rows=rows, dim=dim, layout=layout) - EXACT_CALL_US
 
 
 def _planned(searched: SearchedView, k: int, recall: float) -> tuple[Part, ...] | None:

@@ -42,12 +42,13 @@ class Layout(StrEnum):
     """How rows lie in memory.
 
     CONTIGUOUS: in one block; SCATTERED: at positions of a larger matrix; PRUNED: in one block, with short images that
-    leave out most rows of a single query.
+    leave out most rows of a single query; CODED: the same, with codes instead of images.
     """
 
     CONTIGUOUS = "contiguous"
     SCATTERED = "scattered"
     PRUNED = "pruned"
+    CODED = "coded"
 
 
 class _MeasuredWork(StrEnum):
@@ -56,6 +57,7 @@ class _MeasuredWork(StrEnum):
     ALONE = "alone"
     SCATTERED = "scattered"
     PRUNED = "pruned"
+    CODED = "coded"
     TOGETHER = "together"
     GATHER = "gather"
 
@@ -122,7 +124,7 @@ class Paces:
             _MeasuredWork.GATHER: (1, lambda: matrix.take(positions, axis=0)),
         }
         found = {work: self._seed(work, self._timed_us(run) / (count * rows * dim)) for work, (count, run) in works.items()}
-        return found | {_MeasuredWork.PRUNED: _PRUNED_COST * found[_MeasuredWork.ALONE]}
+        return found | {work: cost * found[_MeasuredWork.ALONE] for work, cost in _COSTS.items()}
 
     def _timed_us(self, run: Callable[[], object]) -> float:
         began = self._clock()
@@ -139,13 +141,14 @@ _SEED_US_PER_FLOAT = {
     _MeasuredWork.ALONE: 1.2e-4,
     _MeasuredWork.SCATTERED: 3.5e-4,
     _MeasuredWork.PRUNED: 4e-4,
+    _MeasuredWork.CODED: 5e-5,
     _MeasuredWork.TOGETHER: 5e-5,
     _MeasuredWork.GATHER: 3.5e-4,
 }
 """Usual paces, measured at dimensions 128 and 784 with rows in memory."""
 
-_PRUNED_COST = 4e-4 / 1.2e-4
-"""A float of an image costs this many times a float of a row: it includes comparing the rows that are left."""
+_COSTS = {_MeasuredWork.PRUNED: 4e-4 / 1.2e-4, _MeasuredWork.CODED: 5e-5 / 1.2e-4}
+"""A number of an image or a code costs so many times a float of a row: it includes comparing the rows that are left."""
 
 
 def _fixed_us(queries: int, rows: int) -> float:
@@ -159,6 +162,8 @@ def _parts(queries: int, rows: int, dim: int, layout: Layout) -> list[tuple[_Mea
     if queries < TOGETHER_QUERIES and layout is Layout.PRUNED:
         # The image of the query is a product of its own with `dim` rows.
         return [(_MeasuredWork.PRUNED, queries * (rows + dim) * min(dim, WIDTH))]
+    if queries < TOGETHER_QUERIES and layout is Layout.CODED:
+        return [(_MeasuredWork.CODED, queries * floats)]
     if queries < TOGETHER_QUERIES:
         return [(_MeasuredWork.ALONE if layout is Layout.CONTIGUOUS else _MeasuredWork.SCATTERED, queries * floats)]
     together = [(_MeasuredWork.TOGETHER, queries * floats)]

@@ -86,14 +86,15 @@ def _is_cheapest(ask: Ask) -> bool:
 
 def _whole_us(part: SegmentView, queries: int, context: SearchContext) -> float:
     """Estimate the cost of comparing all rows of a part with `queries` queries."""
-    layout = Layout.CONTIGUOUS if context.hot.sketches.peek(part) is None else Layout.PRUNED
+    unpruned = Layout.CONTIGUOUS if part.codes is None else Layout.CODED
+    layout = unpruned if context.hot.sketches.peek(part) is None else Layout.PRUNED
     return context.paces.exact_us(queries=queries, rows=len(part), dim=part.vectors.shape[1], layout=layout)
 
 
 def _whole_stock(part: SegmentView, ask: Ask, context: SearchContext) -> Stock:
     """Return all rows of a part that live, with their sketch where there is one."""
     sketch = context.hot.sketches.of(part) if len(ask) < TOGETHER_QUERIES else None
-    return visible_stock(part, ask.seq, sketch)
+    return visible_stock(part, ask.seq, ask.k, sketch)
 
 
 def _unfiltered_choice(part: SegmentView, ask: Ask, context: SearchContext) -> BreadthChoice | None:

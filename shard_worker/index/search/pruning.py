@@ -14,16 +14,13 @@ import numpy.typing as npt
 from shoal.core.metric import Metric
 from shoal.core.points import Matrix
 from shoal.core.turns import Turn
-from shoal.shard_worker.index.native.distances import distances_at
+from shoal.shard_worker.index.native.distances import SAFE_SQUARE, distances_at
 from shoal.shard_worker.index.native.index import inner_products, squared_distances
 from shoal.shard_worker.index.search.smallest import near_smallest
 from shoal.shard_worker.index.sketch import Sketch
 from shoal.shard_worker.logic.bound_gain import WIDTH, most_left
 
 Numbers = npt.NDArray[np.int64]
-
-SAFE_SQUARE = 1e37
-"""Beyond this, sums in float32 may overflow, and fast distances are meaningless."""
 
 _MORE = 32
 """Rows beyond the wanted ones whose distance is computed to find a limit. With more, the limit is hardly lower."""

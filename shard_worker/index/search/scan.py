@@ -1,7 +1,8 @@
 """Exact comparison of one query with all rows of several small parts, selected once over all of them.
 
 A search part by part spends more time around each comparison than in it. The bound of rounding is that of exact.py: a
-row is left out only if its fast distance exceeds the k-th best by more than both roundings can explain.
+row is left out only if its fast distance exceeds the k-th best by more than both roundings can explain. Where a part
+has codes, these leave out most of its rows first; if they may have left out one too many, all rows are compared.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import numpy.typing as npt
 
 from shoal.core.metric import Metric
 from shoal.core.points import Matrix
+from shoal.shard_worker.index.native.distances import SAFE_SQUARE, distances_at
 from shoal.shard_worker.index.native.index import inner_products, squared_distances
-from shoal.shard_worker.index.search.pruning import SAFE_SQUARE
+from shoal.shard_worker.index.row_codes import Shortlist
 from shoal.shard_worker.index.search.smallest import kth_smallest
 from shoal.shard_worker.index.view import SegmentView
 from shoal.shard_worker.logic.bound_gain import may_pay
 
 Numbers = npt.NDArray[np.int64]
+Distances = npt.NDArray[np.float32]
 
 _MOST_FLOATS = 1 << 22
 """A scan cannot be stopped: it compares at most this many floats, which takes a few milliseconds."""
@@ -51,38 +54,86 @@ def nearest_rows(parts: Sequence[ScannedPart], query: Matrix, k: int, metric: Me
 
     Return None where rounding leaves too many of them. query: (1, dim), prepared.
     """
-    sizes = [len(part) for part, _ in parts]
-    ends = np.cumsum(sizes)
-    distances: npt.NDArray[np.float32] = np.empty(int(ends[-1]), dtype=np.float32)
-    start = 0
-    for (part, _), size in zip(parts, sizes, strict=True):
-        (squared_distances if metric is Metric.L2 else inner_products)(query[0], part.vectors, distances[start : start + size])
-        start += size
-    if metric is not Metric.L2:
-        np.negative(distances, out=distances)
-    start = 0
-    for (part, seq), size in zip(parts, sizes, strict=True):
-        if part.dead:
-            distances[start : start + size][part.deaths <= seq] = np.inf
-        start += size
-    limit = _limit(parts, query, distances, k, metric)
-    kept = np.flatnonzero(~(distances > limit)) if math.isfinite(limit) else None
-    if kept is None or len(kept) > 4 * k + _MANY:
+    wide = query[0].astype(np.float64)
+    length = math.sqrt(float(wide.dot(wide)))
+    lists = [_shortlist(part, query, length, k, metric) for part, _ in parts]
+    distances = _distances(parts, lists, query, metric)
+    limit = _limit(parts, query.shape[1], length, distances, k, metric)
+    if _learn(parts, lists, limit):
+        distances = _distances(parts, lists, query, metric)
+        limit = _limit(parts, query.shape[1], length, distances, k, metric)
+    if not math.isfinite(limit):
         return None
-    cuts = np.searchsorted(kept, ends).tolist()
-    return [kept[first:last] - offset for first, last, offset in zip([0, *cuts], cuts, [0, *ends.tolist()], strict=False)]
+    kept = (~(distances > limit)).nonzero()[0]
+    return _by_part(parts, lists, kept) if len(kept) <= 4 * k + _MANY else None
 
 
-def _limit(parts: Sequence[ScannedPart], query: Matrix, distances: npt.NDArray[np.float32], k: int, metric: Metric) -> np.float32:
-    """Return the largest fast distance of a row that may be among the k best; infinite where there is no bound."""
+def _shortlist(part: SegmentView, query: Matrix, length: float, k: int, metric: Metric) -> Shortlist | None:
+    """Return the rows of a part to compare; None for all."""
+    codes = part.codes
+    if codes is None or not codes.may_pay(k) or not codes.gain.try_now():
+        return None
+    return codes.shortlist(query[0], length, k, metric)
+
+
+def _learn(parts: Sequence[ScannedPart], lists: list[Shortlist | None], limit: np.float32) -> bool:
+    """Replace the lists that may lack a row within the limit by None. Return whether there are any."""
+    most, lacking = float(limit), False
+    for number, ((part, _), shortlist) in enumerate(zip(parts, lists, strict=True)):
+        if shortlist is None or part.codes is None:
+            continue
+        enough = shortlist.beyond > most
+        part.codes.gain.learn(enough=enough)
+        if not enough:
+            lists[number], lacking = None, True
+    return lacking
+
+
+def _distances(parts: Sequence[ScannedPart], lists: Sequence[Shortlist | None], query: Matrix, metric: Metric) -> Distances:
+    """Return the fast distances of the rows to compare, part by part; infinite for dead rows. (rows,)."""
+    found = [_part_distances(each, shortlist, query, metric) for each, shortlist in zip(parts, lists, strict=True)]
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def _part_distances(scanned: ScannedPart, shortlist: Shortlist | None, query: Matrix, metric: Metric) -> Distances:
+    part, seq = scanned
+    if shortlist is not None:
+        distances = distances_at(query, part.vectors, shortlist.positions[None, :], metric).ravel()
+    elif metric is Metric.L2:
+        distances = squared_distances(query[0], part.vectors)
+    else:
+        distances = inner_products(query[0], part.vectors)
+        np.negative(distances, out=distances)
+    if part.dead:
+        deaths = part.deaths if shortlist is None else part.deaths.take(shortlist.positions)
+        distances[deaths <= seq] = np.inf
+    return distances
+
+
+def _limit(parts: Sequence[ScannedPart], dim: int, length: float, distances: Distances, k: int, metric: Metric) -> np.float32:
+    """Return the largest fast distance of a row that may be among the k best, which is also the largest exact one.
+
+    It is infinite where there is no bound. length: of the query.
+    """
     wanted = min(k, sum([part.live for part, _ in parts]))
     last = kth_smallest(distances, wanted)
-    dim, reach = query.shape[1], max([part.reach for part, _ in parts])
+    reach = max([part.reach for part, _ in parts])
     relative, underflow = (dim + 32) * 2.0**-23, dim * float(np.finfo(np.float32).tiny)
-    length = math.sqrt(float(np.einsum("ij,ij->", query, query, dtype=np.float64)))
     if metric is Metric.L2:
         reached, limit = (length + reach) ** 2, last * (1.0 + 3 * relative) + 2 * underflow
     else:
         reached = length * reach
         limit = last + 2 * (relative * reached + underflow)
     return np.nextafter(np.float32(limit), np.float32(np.inf)) if reached <= SAFE_SQUARE else np.float32(np.inf)
+
+
+def _by_part(parts: Sequence[ScannedPart], lists: Sequence[Shortlist | None], kept: Numbers) -> list[Numbers]:
+    """Return the positions in each part of the rows kept, which are numbered over the rows that were compared."""
+    found: list[Numbers] = []
+    start = begin = 0
+    for (part, _), shortlist in zip(parts, lists, strict=True):
+        start, before = start + (len(part) if shortlist is None else len(shortlist.positions)), start
+        begin, first = int(kept.searchsorted(start)), begin
+        own = kept[first:begin] - before
+        found.append(own if shortlist is None else shortlist.positions.take(own))
+    return found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count, repeat
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shoal.shard_worker.text.analysis.tokens import MOST_WORD_CHARS
-from shoal.shard_worker.text.vocabulary import Vocabulary, encoded
+from shoal.shard_worker.text.vocabulary import Vocabulary
+from shoal.shard_worker.text.word_order import chosen
 
 Numbers = npt.NDArray[np.int64]
 
@@ -20,6 +21,8 @@ MOST_WRITTEN = 65_536
 
 MOST_WORDS = 4 * MOST_WRITTEN
 """So with the words that they stand for."""
+
+_FIRST_ROOM = 1_024
 
 
 class WrittenWords(NamedTuple):
@@ -33,6 +36,32 @@ class WrittenWords(NamedTuple):
     words: Numbers
     offsets: Numbers
     advances: Numbers
+
+
+class _Growing:
+    """An array that grows at its end. What was shown of it does not move."""
+
+    __slots__ = ("_array", "count")
+
+    def __init__(self, dtype: npt.DTypeLike, first: Sequence[int] = ()) -> None:
+        self._array: npt.NDArray[Any] = np.empty(_FIRST_ROOM, dtype=dtype)
+        self.count = 0
+        self.extend(first)
+
+    def extend(self, more: npt.ArrayLike) -> None:
+        """Append numbers (n,)."""
+        added = np.asarray(more, dtype=self._array.dtype)
+        end = self.count + len(added)
+        if end > len(self._array):
+            longer = np.empty(max(end, 2 * len(self._array)), dtype=self._array.dtype)
+            longer[: self.count] = self.shown()
+            self._array = longer
+        self._array[self.count : end] = added
+        self.count = end
+
+    def shown(self) -> npt.NDArray[Any]:
+        """Return all its numbers."""
+        return self._array[: self.count]
 
 
 class Lexicon:
@@ -52,12 +81,12 @@ class Lexicon:
         self._single_words = single_words
         self._written: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
-        self._encoded: list[bytes] = []
-        self._starts: list[int] = [0]
-        self._words: list[int] = []
-        self._offsets: list[int] = []
-        self._advances: list[int] = []
-        self._known = WrittenWords(*(np.array(each, dtype=np.int64) for each in ([0], [], [], [])))
+        self._bytes = _Growing(np.uint8)
+        self._ends = _Growing(np.int64, [0])
+        self._starts = _Growing(np.int64, [0])
+        self._words = _Growing(np.int64)
+        self._offsets = _Growing(np.int64)
+        self._advances = _Growing(np.int64)
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -77,62 +106,75 @@ class Lexicon:
         """Take in different written words, and return the number of each."""
         single = self._single_words(written)
         cuts = {each: self._cut(each) for each, word in zip(written, single, strict=True) if word is None}
-        numbers: dict[str, int] = {}
         with self._lock:
-            for each, word in zip(written, single, strict=True):
-                # Another thread may have learned it meanwhile.
-                number = self._written.get(each)
-                if number is None:
-                    number = len(self._advances)
-                    if word is None:
-                        words, offsets, advance = cuts[each]
-                        self._words += map(self._number, words)
-                        self._offsets += offsets
-                    else:
-                        advance = 1
-                        self._words.append(self._number(word))
-                        self._offsets.append(0)
-                    self._advances.append(advance)
-                    self._starts.append(len(self._words))
-                    if len(each) <= MOST_WORD_CHARS:
-                        self._written[each] = number
-                numbers[each] = number
+            # Another thread may have learned some of them meanwhile.
+            numbers = {each: self._written[each] for each in self._written.keys() & written}
+            words = {each: word for each, word in zip(written, single, strict=True) if word is not None and each not in numbers}
+            numbers |= self._learn_single(words)
+            numbers |= self._learn_cut({each: cut for each, cut in cuts.items() if each not in numbers})
+            self._written.update(numbers if max(map(len, written)) <= MOST_WORD_CHARS else _short(numbers))
         return numbers
+
+    def _learn_single(self, words: Mapping[str, str]) -> dict[str, int]:
+        """Take in written words that stand for one word each, and return the number of each."""
+        more = np.ones(len(words), dtype=np.int64)
+        return self._take(words, self._numbered(list(words.values())), more - 1, more, more)
+
+    def _learn_cut(self, cuts: Mapping[str, tuple[Sequence[str], Sequence[int], int]]) -> dict[str, int]:
+        """Take in written words with the words that they stand for, and return the number of each."""
+        if not cuts:
+            return {}
+        words, offsets, advances = zip(*cuts.values(), strict=True)
+        sizes = np.array(list(map(len, words)), dtype=np.int64)
+        return self._take(cuts, self._numbered(list(chain(*words))), list(chain(*offsets)), sizes, advances)
+
+    def _take(
+        self, written: Mapping[str, object], words: Sequence[int], offsets: npt.ArrayLike, sizes: Numbers, advances: npt.ArrayLike
+    ) -> dict[str, int]:
+        first = self._advances.count
+        self._starts.extend(self._words.count + np.cumsum(sizes))
+        self._words.extend(words)
+        self._offsets.extend(offsets)
+        self._advances.extend(advances)
+        return dict(zip(written, count(first), strict=False))
 
     @property
     def words(self) -> int:
         """Return how many different words the written words stand for."""
-        return len(self._encoded)
+        return len(self._numbers)
 
     @property
     def full(self) -> bool:
         """Return whether it remembers as much as it should."""
-        return len(self._advances) >= MOST_WRITTEN or len(self._words) >= MOST_WORDS or len(self._encoded) >= MOST_WORDS
+        return self._advances.count >= MOST_WRITTEN or self._words.count >= MOST_WORDS or len(self._numbers) >= MOST_WORDS
 
     def numbers_of(self, words: Sequence[str]) -> list[int]:
         """Return the number of each word."""
         with self._lock:
-            return list(map(self._number, words))
+            return self._numbered(words)
 
     def written(self) -> WrittenWords:
         """Return what all written words so far stand for."""
         with self._lock:
-            known = self._known
-            lists = (self._starts, self._words, self._offsets, self._advances)
-            if len(known.advances) < len(self._advances):
-                grown = [
-                    np.concatenate((each, np.array(all_[len(each) :], dtype=np.int64))) for each, all_ in zip(known, lists, strict=True)
-                ]
-                self._known = known = WrittenWords(*grown)
-            return known
+            return WrittenWords(self._starts.shown(), self._words.shown(), self._offsets.shown(), self._advances.shown())
 
     def vocabulary(self, numbers: Numbers) -> Vocabulary:
         """Return the words with these numbers, in their order."""
-        return Vocabulary.of(list(map(self._encoded.__getitem__, numbers.tolist())))
+        with self._lock:
+            known = Vocabulary(self._bytes.shown().data, self._ends.shown())
+        return chosen(known, numbers)
 
-    def _number(self, word: str) -> int:
-        number = self._numbers.get(word)
-        if number is None:
-            number = self._numbers[word] = len(self._encoded)
-            self._encoded.append(encoded(word))
-        return number
+    def _numbered(self, words: Sequence[str]) -> list[int]:
+        """Return the number of each word. The lock is held."""
+        new = [word for word in dict.fromkeys(words) if word not in self._numbers]
+        if new:
+            added = Vocabulary.of_texts(new)
+            self._ends.extend(self._bytes.count + added.offsets[1:])
+            self._bytes.extend(np.frombuffer(added.blob, dtype=np.uint8))
+            self._numbers.update(zip(new, count(len(self._numbers)), strict=False))
+        return list(map(self._numbers.__getitem__, words))
+
+
+def _short(numbers: Mapping[str, int]) -> dict[str, int]:
+    """Return those of the written words that are short enough to be remembered."""
+    return {each: number for each, number in numbers.items() if len(each) <= MOST_WORD_CHARS}

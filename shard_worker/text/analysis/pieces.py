@@ -20,7 +20,8 @@ def pieces_of(text: str) -> list[str]:
 
 def piece_bytes(text: bytes) -> bytes:
     """Return the text, of ASCII characters, with spaces for all that is in no piece."""
-    return text.translate(_DECIMALS if _DECIMAL in text.translate(_SHAPES) else _WORDS)
+    has_sign = b"." in text or b"," in text
+    return text.translate(_DECIMALS if has_sign and _DECIMAL in text.translate(_SHAPES) else _WORDS)
 
 
 def do_not_rest() -> None:

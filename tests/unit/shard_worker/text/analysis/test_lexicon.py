@@ -56,3 +56,15 @@ def test_two_threads_that_learn_the_same_word_get_one_number() -> None:
     lexicon = Lexicon(parts, single_after_another)
     assert lexicon.numbers(["c", "a_b", "e"]).tolist() == [other[1], other[0], 3]
     assert meant(lexicon, ["d", "e"]) == [([b"d"], [0], 1), ([b"e"], [0], 1)]
+
+
+def test_what_it_told_stays_while_it_learns_more() -> None:
+    lexicon = Lexicon(parts, single)
+    lexicon.numbers(["a_b", "c"])
+    before = lexicon.written()
+    kept = [each.copy() for each in before]
+    words = lexicon.vocabulary(before.words)
+    many = [f"w{number}" for number in range(5_000)]
+    assert meant(lexicon, many) == [([word.encode()], [0], 1) for word in many]
+    assert [each.tolist() for each in before] == [each.tolist() for each in kept]
+    assert list(words) == list(lexicon.vocabulary(before.words))
