@@ -192,7 +192,7 @@ class RebalanceEntry:
     @property
     def ended(self) -> bool:
         """Whether nothing more happens by it. A plan that is cancelled ends when its items under way have ended."""
-        return self.state is PlanState.DONE or (self.state is PlanState.CANCELLED and bool(self.outcomes))
+        return self.state is PlanState.DONE or (self.state is PlanState.CANCELLED and self.ended_ms > 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from shoal.store.codecs import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from tests.twins.coordinator.statuses import statuses_of
 from tests.twins.coordinator.workers_model import worked
 from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 from tests.twins.store.client import MemoryStore
@@ -104,8 +105,8 @@ class BareCoordinator:
             every_s=every_s,
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=8,
-            statuses=dict,
-            wall_ms=lambda: 0,
+            statuses=lambda: statuses_of(self.observer.map),
+            wall_ms=lambda: 1_700_000_000_000,
         )
         self.requests = UserRequests(
             store=self.store,

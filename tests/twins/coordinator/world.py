@@ -16,22 +16,35 @@ from shoal.coordinator.logic.move_ages import MoveAges
 from shoal.coordinator.logic.reconcile import questions, reconcile, unled
 from shoal.coordinator.logic.remembered import Absences
 from shoal.coordinator.logic.snapshot import Snapshot, Told
-from shoal.coordinator.logic.steps import AddLearners, CreateShard, ElectPrimary, PlaceShardAnew, RetireReplica, SetReplication, Step
+from shoal.coordinator.logic.steps import (
+    AddLearners,
+    AskSuccessor,
+    BeginMove,
+    CancelMove,
+    CreateShard,
+    ElectPrimary,
+    PlaceShardAnew,
+    RetireReplica,
+    SetReplication,
+    Step,
+    WithdrawMove,
+)
 from shoal.core.cluster_map import MOVES_FEATURE, ClusterMap, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
-from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.map_tables import CollectionTable, ShardTable
+from shoal.core.rebalance import Drain, RebalanceEntry
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState
 from shoal.core.slots import SLOTS, SlotRange
 from shoal.store.cluster_view import cluster_map_of
 from shoal.store.codecs import encode_collection, encode_leader, encode_shard, encode_worker
 from shoal.store.interface import Committed, DeleteKey, Listed, Operation, Put, Rejected, Transaction
 from shoal.store.keys import Keys
+from shoal.store.rebalance_codecs import encode_drain, encode_rebalance
 from tests.twins.coordinator.plain_focus import check_focus, whole_focus
 from tests.twins.coordinator.rules import check_shape, check_step
+from tests.twins.coordinator.statuses import statuses_of
 from tests.twins.coordinator.workers_model import commits, worked
 from tests.twins.store.state import MemoryState
 
@@ -147,6 +160,16 @@ class World:
         self.holders[config.shard] = {*config.isr, *config.elr}
         self._made |= {*config.members}
 
+    def put_plan(self, entry: RebalanceEntry) -> None:
+        self.put(Put(key=KEYS.rebalance, value=encode_rebalance(entry)))
+
+    def drain(self, name: str, *, primaries_only: bool = False) -> None:
+        drain = Drain(primaries_only=primaries_only, asked_by="test", since_ms=1)
+        self.put(Put(key=KEYS.drain(WorkerId(name)), value=encode_drain(drain)))
+
+    def undrain(self, name: str) -> None:
+        self.state.commit(Transaction(then=(DeleteKey(key=KEYS.drain(WorkerId(name))),)))
+
     def drop(self, collection: CollectionId) -> None:
         found = self.map.collections.get(collection)
         if found is not None:
@@ -162,7 +185,7 @@ class World:
         self._seeds += 1
         self._absences = self._absences.seen(seen, self.now_s)
         self._attention = self._attention.seen(seen)
-        reports = self._statuses(seen)
+        reports = statuses_of(seen, self._made, self.building)
         self._moves = self._moves.seen(seen, self._attention.focus.shards, reports, self.now_s)
         snapshot = Snapshot(
             map=seen,
@@ -227,7 +250,7 @@ class World:
             if commits(config, cluster):
                 self.holders[shard] = {*config.isr}
 
-    def settle(self, rounds: int = 60) -> None:
+    def settle(self, rounds: int = 200) -> None:
         """Let coordinator and workers act in turn until the coordinator has nothing to do and the workers change
         nothing.
         """
@@ -238,17 +261,6 @@ class World:
             if not steps and self.state.revision == before:
                 return
         raise AssertionError(f"not quiet after {rounds} rounds, still wanted: {self.decide(self.map)}")
-
-    def _statuses(self, seen: ClusterMap) -> Mapping[WorkerId, WorkerStatus]:
-        """Return what live workers tell of their replicas. Those of `building` build indexes."""
-        found: dict[WorkerId, dict[str, ReplicaStatus]] = {worker: {} for worker in seen.workers}
-        for shard, entry in seen.shards.items():
-            for replica, home in entry.config.worker_of.items():
-                if home in found and replica in self._made:
-                    role = ReplicaRole.LEARNER if replica in entry.config.learners else ReplicaRole.BACKUP
-                    builds = int(replica in self.building)
-                    found[home][str(shard)] = ReplicaStatus(replica=replica, role=role, applied_seq=Seq(1), builds_pending=builds)
-        return {worker: WorkerStatus(memory_bytes=0, failed={}, replicas=replicas) for worker, replicas in found.items()}
 
     def _log_ends(self, seen: ClusterMap) -> Mapping[ReplicaId, LogEnd]:
         """Return the reports of live replicas: each its own end, none of them, or all the same."""
@@ -269,5 +281,14 @@ class World:
         match step:
             case CreateShard(config=config) | PlaceShardAnew(config=config):
                 self.holders[config.shard] = {*config.isr}
-            case ElectPrimary(config=config) | SetReplication(config=config) | AddLearners(config=config) | RetireReplica(config=config):
+            case (
+                ElectPrimary(config=config)
+                | SetReplication(config=config)
+                | AddLearners(config=config)
+                | RetireReplica(config=config)
+                | BeginMove(config=config)
+                | AskSuccessor(config=config)
+                | WithdrawMove(config=config)
+                | CancelMove(config=config)
+            ):
                 assert {*config.isr, *config.elr} <= self.holders[config.shard], "a replica counts as whole that misses committed records"

@@ -11,26 +11,35 @@ from shoal.coordinator.act import DONE, IN_DOUBT, REJECTED, Actor, story_of, tra
 from shoal.coordinator.logic.steps import (
     ActivateCollection,
     AddLearners,
+    AskSuccessor,
+    BeginMove,
+    CancelMove,
     CreateCluster,
     CreateShard,
     DeleteCollection,
     DeleteShard,
     ElectPrimary,
+    EndPlan,
     ForgetReplicas,
+    GiveUpItems,
     PlaceShardAnew,
     RetireReplica,
     SetReplication,
     Step,
+    WithdrawMove,
 )
 from shoal.coordinator.metrics import StepMeter
 from shoal.core.collection import CollectionState
 from shoal.core.errors import PreconditionFailed
 from shoal.core.ids import ClusterId, ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.rebalance import ItemState, PlanState
 from shoal.core.shard_config import ShardEntry
 from shoal.runtime.metrics import Measure, MetricSpec, NoMetrics
-from shoal.store.codecs import encode_leader
-from shoal.store.interface import Absent, Changed, Committed, Compare, Created, Put, Rejected, Transaction, Unchanged
+from shoal.store.codecs import encode_leader, encode_shard
+from shoal.store.interface import Absent, Changed, Committed, Compare, Created, DeleteKey, Put, Rejected, Transaction, Unchanged
+from shoal.store.rebalance_codecs import decode_rebalance, encode_rebalance
 from tests.twins.coordinator.bare_coordinator import ManualClock
+from tests.twins.coordinator.plans import plan_entry
 from tests.twins.coordinator.world import KEYS, collection_of, shard_config
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
@@ -93,6 +102,113 @@ def test_each_step_compares_leadership_and_all_that_it_relies_on(step: Step, com
     assert set(transaction.compares) == {MINE, *compares}
     assert [operation.key for operation in transaction.then] == [key]
     assert story_of(step)
+
+
+PLAN = plan_entry([(SHARD, "w0", "w1")], revision=Revision(60))
+AS_PLANNED = Unchanged(key=KEYS.rebalance, mod_revision=Revision(60))
+HISTORY = KEYS.ended_plan(PLAN.started_ms, PLAN.plan.id)
+W1 = WorkerId("w1")
+
+
+@pytest.mark.parametrize(
+    ("step", "compares", "keys"),
+    [
+        (
+            BeginMove(plan=PLAN, number=1, collection=COLLECTION, before=OLD, config=NEW, target=W1, registrations=LIVE),
+            {EPOCH, AS_PLANNED, AS_IS, Absent(key=KEYS.drain(W1)), NEW_HOME_LIVES, LEARNER_LIVES},
+            [KEYS.shard(SHARD)],
+        ),
+        (AskSuccessor(before=OLD, config=NEW, registrations={W1: Revision(6)}), {EPOCH, NEW_HOME_LIVES}, [KEYS.shard(SHARD)]),
+        (
+            AskSuccessor(before=OLD, config=NEW, registrations={W1: Revision(6)}, plan=PLAN),
+            {EPOCH, NEW_HOME_LIVES, AS_PLANNED},
+            [KEYS.shard(SHARD)],
+        ),
+        (WithdrawMove(before=OLD, config=NEW), {EPOCH}, [KEYS.shard(SHARD)]),
+        (
+            CancelMove(collection=COLLECTION, before=OLD, config=NEW, replica=ReplicaId("r0"), registrations=LIVE),
+            {EPOCH, AS_IS, NEW_HOME_LIVES, LEARNER_LIVES},
+            [KEYS.shard(SHARD)],
+        ),
+        (GiveUpItems(before=PLAN, after=dataclasses.replace(PLAN, given_up={1: "gone"})), {AS_PLANNED}, [KEYS.rebalance]),
+        (EndPlan(before=PLAN, after=dataclasses.replace(PLAN, state=PlanState.DONE)), {AS_PLANNED}, [KEYS.rebalance, HISTORY]),
+    ],
+)
+def test_each_step_of_a_move_or_a_plan_compares_leadership_and_all_that_it_relies_on(
+    step: Step, compares: set[Compare], keys: list[str]
+) -> None:
+    transaction = transaction_of(step, KEYS, Revision(7))
+    assert set(transaction.compares) == {MINE, *compares}
+    assert [operation.key for operation in transaction.then] == keys
+    assert story_of(step)
+
+
+async def put(store: MemoryStore, key: str, value: bytes) -> Revision:
+    answer = await store.commit(Transaction(then=(Put(key=key, value=value),)), 1.0)
+    assert isinstance(answer, Committed)
+    return answer.revision
+
+
+@pytest.mark.parametrize("changed", ["", "shard", "plan", "collection", "worker", "drain", "leader"])
+def test_a_move_begins_only_if_nothing_that_it_relies_on_has_changed(changed: str) -> None:
+    async def scenario() -> None:
+        store = MemoryStore(MemoryCluster(ManualClock()))
+        leadership = await leading(store)
+        collection = dataclasses.replace(COLLECTION, revision=await put(store, KEYS.collection(COLLECTION.id), b"c"))
+        before = dataclasses.replace(OLD, epoch=await put(store, KEYS.shard(SHARD), encode_shard(OLD.config)))
+        plan = dataclasses.replace(PLAN, revision=await put(store, KEYS.rebalance, b"p"))
+        live = {W1: await put(store, KEYS.worker(W1), b"w")}
+        keys = {
+            "shard": KEYS.shard(SHARD),
+            "plan": KEYS.rebalance,
+            "collection": KEYS.collection(COLLECTION.id),
+            "worker": KEYS.worker(W1),
+            "drain": KEYS.drain(W1),
+        }
+        if changed in keys:
+            await put(store, keys[changed], b"changed")
+        if changed == "leader":
+            await store.commit(Transaction(then=(DeleteKey(key=KEYS.leader),)), 1.0)
+        step = BeginMove(plan=plan, number=1, collection=collection, before=before, config=NEW, target=W1, registrations=live)
+        actor = Actor(store=store, keys=KEYS, leadership=lambda: leadership, at_once=1, timeout_s=1.0)
+        assert (await actor.carry_out([step]) > 0) == (changed == "")
+        found = await store.get(KEYS.shard(SHARD), 1.0)
+        assert found is not None
+        assert (found.value == encode_shard(NEW)) == (changed == "")
+
+    asyncio.run(scenario())
+
+
+def test_a_plan_ends_and_is_kept_in_one_transaction_and_of_two_changes_of_a_plan_one_is_left_to_the_next_round() -> None:
+    async def scenario() -> None:
+        store = MemoryStore(MemoryCluster(ManualClock()))
+        leadership = await leading(store)
+        plan = dataclasses.replace(PLAN, revision=await put(store, KEYS.rebalance, encode_rebalance(PLAN)))
+        outcomes: list[str] = []
+        actor = Actor(
+            store=store,
+            keys=KEYS,
+            leadership=lambda: leadership,
+            at_once=1,
+            timeout_s=1.0,
+            told=lambda _, outcome: outcomes.append(outcome),
+        )
+        given_up = dataclasses.replace(plan, given_up={1: "gone"})
+        ended = dataclasses.replace(plan, state=PlanState.DONE, ended_ms=9, outcomes={1: ItemState.DONE})
+        await actor.carry_out([GiveUpItems(before=plan, after=given_up), EndPlan(before=plan, after=ended)])
+        assert outcomes == [DONE, REJECTED]
+        assert (await store.list(KEYS.plans, 1.0)).entries == ()
+        found = await store.get(KEYS.rebalance, 1.0)
+        assert found is not None
+        now = decode_rebalance(found.key, found.value, found.mod_revision)
+        assert now.given_up == {1: "gone"}
+        await actor.carry_out([EndPlan(before=now, after=dataclasses.replace(ended, given_up={1: "gone"}))])
+        (kept,) = (await store.list(KEYS.plans, 1.0)).entries
+        newest = await store.get(KEYS.rebalance, 1.0)
+        assert newest is not None
+        assert (kept.value, kept.mod_revision) == (newest.value, newest.mod_revision)
+
+    asyncio.run(scenario())
 
 
 def test_activation_changes_the_state_and_nothing_else() -> None:

@@ -10,17 +10,20 @@ import pytest
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.logic.steps import Step
-from shoal.coordinator.loop import Loop
+from shoal.coordinator.loop import LOOK_AT_MOVES_S, Loop
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.ids import Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.rebalance import ItemState, PlanState, RebalanceEntry
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_config import ShardState
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.codecs import encode_shard
 from shoal.store.interface import DeleteKey, Put, Transaction
 from shoal.store.observe import MapObserver
+from shoal.store.rebalance_codecs import encode_rebalance
 from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, ModelWorkers, ScriptedReports, eventually, running
+from tests.twins.coordinator.plans import plan_entry
 from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, shard_config
 from tests.twins.store.client import CommitFault, MemoryStore
 from tests.twins.store.cluster import MemoryCluster
@@ -294,5 +297,75 @@ def test_a_lost_replica_is_replaced_when_that_is_due_and_not_before() -> None:
             after = one.observer.map.shards[shard].config
             assert lost not in after.members
             assert before.worker_of[lost] not in {after.worker_of[each] for each in after.isr}
+
+    asyncio.run(scenario())
+
+
+def plan_of(candidate: BareCoordinator) -> RebalanceEntry:
+    plan = candidate.observer.map.rebalance
+    assert plan is not None
+    return plan
+
+
+@pytest.mark.parametrize("fault", [None, *CommitFault])
+def test_the_standby_goes_on_with_a_plan_and_lost_answers_do_not_repeat_it(fault: CommitFault | None) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        cluster = MemoryCluster(clock)
+        one, two = BareCoordinator(cluster, clock, "one:1"), BareCoordinator(cluster, clock, "two:1")
+        one.reports.all_open = two.reports.all_open = True
+        workers = ModelWorkers(MemoryStore(cluster), "w0", "w1", "w2")
+        spec = CollectionSpec(name="c", dim=4, shards=6, replicas=2)
+        async with running(two):
+            await two.leading()
+            async with running(one), workers.running():
+                await eventually(lambda: len(two.observer.map.workers) == 3)
+                made = await two.administrator.create(spec, "r", 10.0)
+                await eventually(lambda: all(len(each.config.isr) == 2 for each in two.observer.map.shards_of(made)))
+                before = {entry.config.shard: entry.config for entry in two.observer.map.shards_of(made)}
+                spare = {shard: {"w0", "w1", "w2"} - set(config.worker_of.values()) for shard, config in before.items()}
+                ways = [(shard, str(config.primary_worker), *spare[shard]) for shard, config in before.items()]
+                plan = plan_entry([(shard, source, target) for shard, source, target in ways])
+                await two.store.commit(Transaction(then=(Put(key=KEYS.rebalance, value=encode_rebalance(plan)),)), 1.0)
+                await eventually(lambda: any(each.config.move for each in two.observer.map.shards_of(made)))
+                if fault is None:
+                    two.store.cut()
+                    clock.advance(5.1)
+                    cluster.expire()
+                    await one.leading()
+                for _ in range(6 if fault is not None else 0):
+                    two.store.fail_next_commit(fault)
+                    await two.changes.wait(two.changes.count, 0.2)
+                await eventually(lambda: plan_of(one).ended)
+                ended = plan_of(one)
+                assert (ended.state, ended.given_up) == (PlanState.DONE, {})
+                assert set(ended.outcomes.values()) == {ItemState.DONE}
+                for item in ended.plan.moves:
+                    config = one.observer.map.shards[item.shard].config
+                    assert sorted(config.worker_of.values()) == sorted(
+                        {*before[item.shard].worker_of.values(), item.target} - {item.source}
+                    )
+                    assert (len(config.isr), config.move, config.successor, config.leaving) == (2, None, None, ())
+                assert len((await one.store.list(KEYS.plans, 1.0)).entries) == 1
+
+    asyncio.run(scenario())
+
+
+def test_rounds_come_often_while_a_plan_runs_and_seldom_when_it_has_ended() -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        cluster = MemoryCluster(clock)
+        one = BareCoordinator(cluster, clock, every_s=60.0)
+        async with running(one, acting=False):
+            await one.leading()
+            assert one.loop._pause_s() == 60.0
+            plan = plan_entry([(ShardId("c", 0), "w0", "w1")])  # type: ignore[arg-type]
+            await one.store.commit(Transaction(then=(Put(key=KEYS.rebalance, value=encode_rebalance(plan)),)), 1.0)
+            await eventually(lambda: one.observer.map.rebalance is not None)
+            await one.loop.round()
+            assert one.loop._pause_s() == LOOK_AT_MOVES_S
+            await eventually(lambda: plan_of(one).ended)
+            await one.loop.round()
+            assert one.loop._pause_s() == 60.0
 
     asyncio.run(scenario())

@@ -16,8 +16,9 @@ from shoal.coordinator.logic.snapshot import Told
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import ReplicaId, Revision, Seq, ShardId, Term, WorkerId
+from shoal.core.rebalance import Drain
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_config import ShardConfig, ShardState
+from shoal.core.shard_config import Move, ShardConfig, ShardState
 from tests.support.examples.cluster_maps import pairs_of_maps
 from tests.twins.coordinator.plain_focus import check_focus, snapshot_of
 from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
@@ -47,6 +48,8 @@ def test_a_shard_with_all_its_replicas_on_live_workers_is_settled() -> None:
         {"leaving": (ReplicaId("r1"),)},
         {"rf": 3},
         {"min_isr": 2},
+        {"move": Move(source=ReplicaId("r0"), target=ReplicaId("r1"))},
+        {"successor": ReplicaId("r1")},
         {"isr": (ReplicaId("r0"),), "worker_of": {ReplicaId("r0"): WorkerId("a")}},
     ],
 )
@@ -62,6 +65,15 @@ def test_a_worker_that_is_gone_unsettles_its_shards_only() -> None:
     without_b = dataclasses.replace(whole, workers={worker: each for worker, each in whole.workers.items() if worker != "b"})
     assert attention.seen(without_b).focus.shards == {SHARD}
     assert attention.seen(without_b).seen(whole).focus.shards == frozenset()
+
+
+def test_a_drain_unsettles_the_shards_that_the_worker_leads_until_it_ends() -> None:
+    led_by_b = shard_config(ShardId(COLLECTION.id, 1), {"s0": "a", "s1": "b"}, isr=["s0", "s1"], primary="s1")
+    whole = map_of([COLLECTION], [BOTH, led_by_b], [worker_entry(worker) for worker in "ab"])
+    attention = Attention().seen(whole)
+    drained = dataclasses.replace(whole, drains={WorkerId("b"): Drain(primaries_only=True, asked_by="", since_ms=1)})
+    assert attention.seen(drained).focus.shards == {led_by_b.shard}
+    assert attention.seen(drained).seen(whole).focus.shards == frozenset()
 
 
 @given(pairs_of_maps())

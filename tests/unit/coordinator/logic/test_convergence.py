@@ -15,8 +15,10 @@ from shoal.coordinator.logic.reconcile import reconcile
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.rebalance import PlanState
 from shoal.core.shard_config import ShardConfig, ShardState, resigned
 from tests.twins.coordinator.plain_focus import snapshot_of
+from tests.twins.coordinator.plans import some_plan
 from tests.twins.coordinator.rules import check_shape
 from tests.twins.coordinator.world import REPLACE_AFTER_S, World, collection_of, shard_config
 
@@ -33,6 +35,11 @@ actions = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1.0, REPLACE_AFTER_S])),
     st.tuples(st.just("tell"), st.integers(-1, 3)),
     st.tuples(st.just("resign"), st.integers(0, 9), st.booleans()),
+    st.tuples(st.just("plan"), st.integers(0, 50)),
+    st.tuples(st.just("plan is"), st.sampled_from([PlanState.RUNS, PlanState.PAUSED, PlanState.CANCELLED])),
+    st.tuples(st.just("drain"), st.sampled_from(WORKERS), st.booleans()),
+    st.tuples(st.just("undrain"), st.sampled_from(WORKERS)),
+    st.tuples(st.just("build"), st.integers(0, 9)),
     st.just(("look",)),
     st.just(("work",)),
 )
@@ -104,13 +111,30 @@ def _play(world: World, seen: ClusterMap, action: tuple[object, ...]) -> Cluster
             world.now_s += seconds
         case ("tell", int(salt)):
             world.told = salt
-        case ("resign", int(which), bool(intact)):
-            _resign(world, which, intact)
         case ("look",):
             return world.map
         case ("work",):
             world.work()
+        case _:
+            _operate(world, action)
     return seen
+
+
+def _operate(world: World, action: tuple[object, ...]) -> None:
+    """Do what operators do about plans and workers, and what happens to replicas."""
+    match action:
+        case ("resign", int(which), bool(intact)):
+            _resign(world, which, intact)
+        case ("plan", int(salt)) if world.map.rebalance is None or world.map.rebalance.ended:
+            world.put_plan(some_plan(world.map, WORKERS, salt))
+        case ("plan is", PlanState() as state) if world.map.rebalance is not None and world.map.rebalance.active:
+            world.put_plan(dataclasses.replace(world.map.rebalance, state=state))
+        case ("drain", str(worker), bool(primaries_only)):
+            world.drain(worker, primaries_only=primaries_only)
+        case ("undrain", str(worker)):
+            world.undrain(worker)
+        case ("build", int(which)):
+            world.building = {each for entry in world.map.shards.values() for each in entry.config.worker_of if len(each) % 10 < which}
 
 
 def _resign(world: World, which: int, intact: bool) -> None:
@@ -152,6 +176,24 @@ def _is_as_it_should_be(cluster: ClusterMap, config: ShardConfig, dead: set[str]
     assert set(config.worker_of) == {*config.isr, *config.leaving}
 
 
+def _end_operations(world: World) -> None:
+    """Let everything come to its end: nothing is drained or paused any more, and time passes."""
+    for worker in WORKERS:
+        world.undrain(worker)
+    plan = world.map.rebalance
+    if plan is not None and plan.state is PlanState.PAUSED:
+        world.put_plan(dataclasses.replace(plan, state=PlanState.RUNS))
+    for _ in range(4):
+        world.settle()
+        world.now_s += REPLACE_AFTER_S
+    world.settle()
+    ended = world.map.rebalance
+    assert ended is None or ended.ended, "a plan does not end"
+    assert ended is None or all(state.ended for state in ended.outcomes.values())
+    configs = [entry.config for entry in world.map.shards.values()]
+    assert [(each.move, each.successor) for each in configs if each.move or each.successor] == []
+
+
 @settings(deadline=None)
 @given(world=beginnings(), script=st.lists(actions, max_size=25), dead=st.sets(st.sampled_from(WORKERS), max_size=1))
 def test_from_anywhere_the_cluster_converges_and_then_nothing_is_wanted(
@@ -165,9 +207,7 @@ def test_from_anywhere_the_cluster_converges_and_then_nothing_is_wanted(
     for worker in WORKERS:
         world.vanish(worker) if worker in dead else world.register(worker)
     world.told = max(0, world.told)
-    world.settle()
-    world.now_s += REPLACE_AFTER_S
-    world.settle()
+    _end_operations(world)
     cluster = world.map
     _terms_only_grow(cluster, terms)
     assert world.decide(cluster) == ()
