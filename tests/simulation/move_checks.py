@@ -80,7 +80,6 @@ class MoveChecks:
             anew = [(old, new) for old, new in pairs if old != new]
             same = all(old not in after.worker_of and after.worker_of.get(new) == before.worker_of.get(old) for old, new in anew)
             hold(same and len(anew) == 1, ONE, f"{was} becomes {now}")
-            self.counts["targets begun anew"] += was.target != now.target
 
     def _check_term(self, before: ShardConfig, after: ShardConfig, cluster: ClusterMap) -> None:
         self.counts["hand-overs asked"] += after.successor is not None and after.successor != before.successor

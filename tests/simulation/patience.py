@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from shoal.coordinator.logic import moves, plan_run
 
-TARGET_GONE_S, NO_PROGRESS_S, WARM_S, SUCCESSOR_S, NOTHING_BEGUN_S = 8.0, 20.0, 20.0, 6.0, 20.0
+TARGET_GONE_S, NO_PROGRESS_S, WARM_S, SUCCESSOR_S, NOTHING_BEGUN_S = 8.0, 12.0, 12.0, 6.0, 12.0
 
 
 @contextmanager

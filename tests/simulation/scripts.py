@@ -11,6 +11,7 @@ from functools import partial
 from tests.simulation.data_loss_scripts import DATA_LOSS_SCRIPTS
 from tests.simulation.move_scripts import MOVE_SCRIPTS
 from tests.simulation.network import Mishap
+from tests.simulation.operator_scripts import OPERATOR_SCRIPTS
 from tests.simulation.replica import Replica
 from tests.simulation.stage import Stage, expands, gives_up, shrinks
 from tests.simulation.violation import hold
@@ -379,5 +380,6 @@ SCRIPTS: Mapping[str, Script] = {
         full_disk_of_a_primary,
         *DATA_LOSS_SCRIPTS,
         *MOVE_SCRIPTS,
+        *OPERATOR_SCRIPTS,
     )
 }
