@@ -30,6 +30,7 @@ from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.hosting.handing_over import HandingOver
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.index.native.threads import search_thread_init, settle_linear_algebra
@@ -76,6 +77,7 @@ class _Parts:
     stores: OpenStores
     peers: GrpcPeers
     source: SnapshotSource
+    handing_over: HandingOver
 
 
 class WorkerRole:
@@ -105,6 +107,7 @@ class WorkerRole:
         self._http: HttpServer | None = None
         self._started_ms = wall_ms()
         self._incarnation = str(uuid.uuid4())
+        self._hurried = asyncio.Event()
         self._disk_used: float | None = None
         self._changed = ChangeSignal()
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
@@ -157,7 +160,11 @@ class WorkerRole:
             task.result()
 
     async def stop(self) -> None:
-        """Stop: refuse new calls, revoke the registration, close replicas, unlock the folder."""
+        """Stop: hand over what it leads, refuse new calls, revoke the registration, close replicas, unlock the
+        folder.
+        """
+        if self._parts is not None:
+            await self._parts.handing_over.run(self._hurried)
         self._pools.stopping.set()
         for task in self._tasks:
             task.cancel()
@@ -173,6 +180,10 @@ class WorkerRole:
         await asyncio.to_thread(self._pools.close)
         await self._store.close()
         await asyncio.to_thread(self.metrics.stop)
+
+    def hasten(self) -> None:
+        """See HastenedRole: `stop` hands over nothing more."""
+        self._hurried.set()
 
     async def _serve(self, source: SnapshotSource) -> tuple[str, int]:
         """Listen. Returns host:port for gRPC, and the port for the same calls of routers by HTTP, 0 without one.
@@ -250,7 +261,18 @@ class WorkerRole:
             ),
             new_id=lambda: str(uuid.uuid4()),
         )
-        return _Parts(folder=folder, membership=membership, assignments=assignments, stores=stores, peers=peers, source=source)
+        handing_over = HandingOver(
+            host=self.host, assignments=assignments, membership=membership, me=folder.worker_id, cluster=lambda: self._observer.map
+        )
+        return _Parts(
+            folder=folder,
+            membership=membership,
+            assignments=assignments,
+            stores=stores,
+            peers=peers,
+            source=source,
+            handing_over=handing_over,
+        )
 
     def _look_at(self, shard: ShardId) -> None:
         if self._parts is not None:

@@ -35,7 +35,10 @@ class WorkerSettings(RoleSettings):
     builds: str = setting("here", "where indexes are built: 'here', or 'ray', as tasks on other nodes of the Ray that hosts this worker")
     memory_budget_bytes: int = setting(0, "bytes of memory that replicas, builds and caches may use; 0 for memory_percent")
     memory_percent: float = setting(75.0, "part of what the machine's or container's limit leaves that is the memory budget")
-    snapshot_bytes_per_s: int = setting(100 * 1024 * 1024, "bytes a second that snapshots for other workers may take, all together")
+    snapshot_bytes_per_s: int = setting(
+        100 * 1024 * 1024,
+        "bytes a second that snapshots for repair may take, all together; those for moves have a rate of the cluster",
+    )
     disk_refuse_percent: float = setting(90.0, "disk use at which upserts are refused")
     disk_resume_percent: float = setting(85.0, "disk use at which upserts are accepted again")
 

@@ -54,3 +54,7 @@ class CombinedRole:
                 await self._router.stop()
         finally:
             await self._worker.stop()
+
+    def hasten(self) -> None:
+        """See HastenedRole."""
+        self._worker.hasten()

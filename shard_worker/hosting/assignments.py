@@ -17,7 +17,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionSpec, CollectionState
 from shoal.core.errors import DataLoss, ErrorDetails, Internal, PreconditionFailed, ResourceExhausted, ShoalError, to_keep
 from shoal.core.file_budget import OPEN_FILES_LIMIT
-from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
+from shoal.core.ids import ReplicaId, Revision, ShardId, Term, WorkerId
 from shoal.core.map_changes import changed_shards_on
 from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, departed, renamed_learner
 from shoal.runtime.change_signal import ChangeSignal
@@ -26,6 +26,7 @@ from shoal.shard_worker.hosting.config_swaps import NOBODY_ELSE, ConfigSwaps
 from shoal.shard_worker.hosting.due_shards import DueShards, swapped
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
 from shoal.shard_worker.hosting.host import FailedReplica, Host
+from shoal.shard_worker.hosting.local_states import state_of, state_of_unopened
 from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.hosting.roomless_snapshots import RoomlessSnapshots
 from shoal.shard_worker.logic.hosting import (
@@ -52,7 +53,6 @@ from shoal.shard_worker.logic.hosting import (
 )
 from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.replica.replica import Replica
-from shoal.shard_worker.storage.failure import DiskFull
 from shoal.shard_worker.storage.folders.snapshot_import import SnapshotDownload
 
 log = logging.getLogger("shoal.worker.assignments")
@@ -197,7 +197,7 @@ class Assignments:
     def _local(self, shard: ShardId) -> LocalReplica | None:
         failed = self._host.failed.get(shard)
         if failed is not None:
-            state = _state_of_unopened(failed)
+            state = state_of_unopened(failed)
             return LocalReplica(replica=failed.replica, state=state, epoch=Revision(0), registration=Revision(0))
         replica = self._host.open.get(shard)
         if replica is None:
@@ -205,7 +205,7 @@ class Assignments:
         epoch, registration = self._told.get(shard, (Revision(0), Revision(0)))
         return LocalReplica(
             replica=replica.id,
-            state=_state_of(replica.failure),
+            state=state_of(replica.failure),
             epoch=epoch,
             registration=registration,
             spec=self._specs[shard],
@@ -305,7 +305,7 @@ class Assignments:
     def _shut_failed(self, shards: Iterable[ShardId]) -> None:
         """Close replicas that have FAILED and have no step under way: they answer nothing any more, but hold memory."""
         for shard in sorted(self._host.open.keys() & set(shards)):
-            if shard not in self._busy and _state_of(self._host.open[shard].failure) is Local.FAILED:
+            if shard not in self._busy and state_of(self._host.open[shard].failure) is Local.FAILED:
                 self._start(shard, partial(self._shut, shard))
 
     async def _shut(self, shard: ShardId) -> None:
@@ -425,12 +425,33 @@ class Assignments:
         await self._close(shard)
         await self._open(shard, replica, spec)
 
-    async def _hand_over(self, entry: ShardEntry, config: ShardConfig) -> None:
+    async def hand_over(self, shard: ShardId, decide: Callable[[ShardEntry], HandOver | None]) -> Term | None:
+        """Carry out what is decided once the shard has no other step under way.
+
+        Returns the new term, or None if it is not certain that there is one.
+        """
+        while shard in self._busy:
+            await asyncio.wait({self._busy[shard]})
+        entry = self._map.shards.get(shard)
+        step = decide(entry) if entry is not None and shard in self._host.open else None
+        if step is None:
+            return None
+        made: list[Revision | None] = []
+
+        async def work() -> None:
+            made.append(await self._hand_over(step.entry, step.config))
+
+        self._start(shard, work)
+        await asyncio.wait({self._busy[shard]})
+        return step.config.term if made and made[0] is not None else None
+
+    async def _hand_over(self, entry: ShardEntry, config: ShardConfig) -> Revision | None:
         # The new primary may serve as soon as the swap is done, so this one must have stepped down before it is sent.
         self._host.open[entry.config.shard].lead_no_more(entry.config.term)
         successor = config.worker_of[config.primary]
         made = await self._swap(config, entry.epoch, also={successor: config.primary_reg})
         log.info(event("primary_handed_over", shard=config.shard, to=successor, term=config.term, done=made is not None))
+        return made
 
     async def _close(self, shard: ShardId) -> None:
         replica = self._host.open.pop(shard, None)
@@ -471,20 +492,3 @@ class Assignments:
             outcome = SwapOutcome.UNKNOWN
         self._due.note(config.shard, swapped(epoch, outcome, revision, registration, asyncio.get_running_loop().time()))
         return revision if outcome is SwapOutcome.DONE else None
-
-
-def _is_final(reason: ShoalError) -> bool:
-    """Return whether this process can never open the replica: its data is of a newer program or of another cluster."""
-    return isinstance(reason, PreconditionFailed)
-
-
-def _state_of_unopened(failed: FailedReplica) -> Local:
-    if failed.broke or isinstance(failed.reason, DataLoss):
-        return Local.FAILED
-    return Local.UNFIT if _is_final(failed.reason) else Local.FULL
-
-
-def _state_of(failure: ShoalError | None) -> Local:
-    if failure is None:
-        return Local.OPEN
-    return Local.FULL if isinstance(failure, DiskFull) else Local.FAILED

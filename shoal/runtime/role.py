@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import uvloop
 
@@ -34,6 +36,15 @@ class Role(Protocol):
         ...
 
 
+@runtime_checkable
+class HastenedRole(Protocol):
+    """A role whose `stop` does something that others gain by, and that can be left out."""
+
+    def hasten(self) -> None:
+        """Let `stop`, which may be under way, end as soon as it can."""
+        ...
+
+
 def run_role(make: Callable[[], Role], stop: StopSignals) -> int:
     """Host one role until a signal ends it.
 
@@ -48,8 +59,10 @@ def run_role(make: Callable[[], Role], stop: StopSignals) -> int:
     return 0
 
 
-async def host_role(make: Callable[[], Role], asked: asyncio.Event) -> None:
-    """Host one role until `asked` is set, then stop it. If the role fails, stop it and raise its error."""
+async def host_role(make: Callable[[], Role], asked: asyncio.Event, again: asyncio.Event | None = None) -> None:
+    """Host one role until `asked` is set, then stop it, and hasten that when `again` is set. If the role fails, stop it
+    and raise its error.
+    """
     role = make()
     waiting = asyncio.create_task(asked.wait())
     serving = asyncio.create_task(_served(role))
@@ -62,14 +75,33 @@ async def host_role(make: Callable[[], Role], asked: asyncio.Event) -> None:
         serving.cancel()
         waiting.cancel()
         await asyncio.gather(serving, waiting, return_exceptions=True)
+        await _stop(role, again)
+
+
+async def _stop(role: Role, again: asyncio.Event | None) -> None:
+    if again is None or not isinstance(role, HastenedRole):
         await role.stop()
+        return
+    stopping, waiting = asyncio.create_task(role.stop()), asyncio.create_task(again.wait())
+    await asyncio.wait({stopping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        role.hasten()
+    waiting.cancel()
+    await stopping
 
 
 async def _until_signal(make: Callable[[], Role], stop: StopSignals) -> None:
-    asked = asyncio.Event()
+    asked, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    stop.when_asked(lambda: loop.call_soon_threadsafe(asked.set))
-    await host_role(make, asked)
+    stop.when_asked(partial(_set_from_outside, loop, asked))
+    stop.when_asked_again(partial(_set_from_outside, loop, again))
+    await host_role(make, asked, again)
+
+
+def _set_from_outside(loop: asyncio.AbstractEventLoop, said: asyncio.Event) -> None:
+    # A signal may come when the loop has just ended.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(said.set)
 
 
 async def _served(role: Role) -> None:

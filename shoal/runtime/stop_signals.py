@@ -41,6 +41,7 @@ class StopSignals:
         self._lock = threading.Lock()
         self._asked = threading.Event()
         self._tell: Callable[[], object] | None = None
+        self._tell_again: Callable[[], object] | None = None
         threading.Thread(target=self._take, args=(taken,), name="signals", daemon=True).start()
 
     def asked(self) -> bool:
@@ -58,6 +59,11 @@ class StopSignals:
                 return
         tell()
 
+    def when_asked_again(self, tell: Callable[[], object]) -> None:
+        """Call `tell` on another thread at each further signal. Only the last function given is called."""
+        with self._lock:
+            self._tell_again = tell
+
     def _take(self, taken: frozenset[signal.Signals]) -> None:
         signal.sigwait(taken)
         with self._lock:
@@ -67,3 +73,7 @@ class StopSignals:
             tell()
         while True:
             signal.sigwait(taken)
+            with self._lock:
+                tell = self._tell_again
+            if tell is not None:
+                tell()

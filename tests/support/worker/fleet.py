@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.core.cluster_map import WorkerEntry
+from shoal.core.cluster_map import MOVES_FEATURE, WorkerEntry
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.ids import ClusterId, CollectionId, ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
@@ -86,7 +86,16 @@ class Member:
         self.pools = Pools(search_threads=1, build_threads=1)
         self.folder = WorkerFolder.open(folder, ClusterId("cluster"))
         self.id = self.folder.worker_id
-        me = WorkerEntry(id=self.id, address="a:1", incarnation=str(folder), pid=1, node="n", zone="", registration=Revision(0))
+        me = WorkerEntry(
+            id=self.id,
+            address="a:1",
+            incarnation=str(folder),
+            pid=1,
+            node="n",
+            zone="",
+            features=frozenset({MOVES_FEATURE}),
+            registration=Revision(0),
+        )
         self.membership = Membership(store=self.store, keys=KEYS, me=me, lease_ttl_s=5, changed=lambda: None)
         self.swaps = ConfigSwaps(store=self.store, keys=KEYS, me=self.id)
         self.stores = OpenStores(most=8, idle_s=0.5)

@@ -34,6 +34,20 @@ os.kill(os.getpid(), signal.SIGTERM)
 print("ended as it wanted")
 """
 
+AGAIN = """
+import os, signal, threading
+from shoal.runtime.stop_signals import StopSignals
+stop = StopSignals()
+told, again = threading.Event(), threading.Event()
+stop.when_asked(told.set)
+stop.when_asked_again(again.set)
+os.kill(os.getpid(), signal.SIGTERM)
+assert told.wait(30) and not again.is_set()
+os.kill(os.getpid(), signal.SIGINT)
+assert again.wait(30)
+print("heard twice")
+"""
+
 IGNORED = """
 import os, signal
 from shoal.runtime.stop_signals import StopSignals
@@ -80,6 +94,11 @@ def test_an_ignored_hangup_ends_nothing() -> None:
 def test_a_signal_is_heard_once_or_twice_and_no_handler_of_a_library_is_called(number: int) -> None:
     done = run(TWICE, int(number))
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended as it wanted\n", "")
+
+
+def test_a_second_signal_is_told_apart() -> None:
+    done = run(AGAIN)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard twice\n", "")
 
 
 def test_under_nohup_a_hangup_is_not_even_pending() -> None:
