@@ -21,7 +21,7 @@ Reports = Mapping[WorkerId, WorkerStatus]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
+class _MoveSeen:
     """What is known of one shard. reached: how far its target was reported; *_s: since when it is as it is."""
 
     target: ReplicaId | None
@@ -36,7 +36,7 @@ class MoveAges:
     """For how long moves and hand-overs have been as they are. Immutable: `seen` returns the next."""
 
     def __init__(
-        self, shards: Mapping[ShardId, _Seen] | None = None, plan: Revision | None = None, idle_since_s: float | None = None
+        self, shards: Mapping[ShardId, _MoveSeen] | None = None, plan: Revision | None = None, idle_since_s: float | None = None
     ) -> None:
         """plan: revision of the plan that has not ended; idle_since_s: since when it runs with nothing under way."""
         self._shards, self._plan, self._idle_since_s = dict(shards or {}), plan, idle_since_s
@@ -75,9 +75,9 @@ class MoveAges:
         return 0.0 if self._idle_since_s is None else now_s - self._idle_since_s
 
 
-def _next(before: _Seen | None, config: ShardConfig, reports: Reports, now_s: float) -> _Seen:
+def _next(before: _MoveSeen | None, config: ShardConfig, reports: Reports, now_s: float) -> _MoveSeen:
     """Return what is known of a shard now. before: what was known of it, None if nothing was under way."""
-    fresh = _Seen(target=_target(config), reached=(-1, -1), reached_s=now_s, joined_s=None, successor=config.successor, asked_s=now_s)
+    fresh = _MoveSeen(target=_target(config), reached=(-1, -1), reached_s=now_s, joined_s=None, successor=config.successor, asked_s=now_s)
     last = fresh if before is None else before
     if last.target != fresh.target:
         last = dataclasses.replace(fresh, successor=last.successor, asked_s=last.asked_s)

@@ -183,7 +183,7 @@ def _everybody_is_spare() -> Any:
     with ExitStack() as stack:
         for module in (shard_config, leadership, replication):
             stack.enter_context(patch.object(module, "is_spare", lambda config, replica: True))
-        stack.enter_context(patch.object(replication, "_may_go", lambda config, member, snapshot: True))
+        stack.enter_context(patch.object(replication, "may_go", lambda config, member, snapshot: True))
         yield
 
 
@@ -270,8 +270,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="no tombstone unless as many others have just told that they are open",
-        patched="replica_count._may_go",
-        breaking=_attribute(replication, "_may_go", lambda config, member, snapshot: shard_config.is_spare(config, member)),
+        patched="replica_count.may_go",
+        breaking=_attribute(replication, "may_go", lambda config, member, snapshot: shard_config.is_spare(config, member)),
         caught_by=("fewer_replicas_while_one_does_not_answer",),
         starred=False,
     ),
