@@ -19,7 +19,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 # Python keeps what it compiled. Otherwise each of the hundreds of processes that tests start compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-kb demo-images up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control \
+.PHONY: help demo demo-kb demo-images up test test-long kill-points recall-targets lint proto bench bench-peers bench-replicated bench-control bench-balance \
 	bench-text kill-matrix chaos compiled simulate simulate-mutations
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo "make bench-peers       installs the other systems that make bench can measure"
 	@echo "make bench-replicated  write throughput with three replicas beside that with one; about a minute"
 	@echo "make bench-control     the control plane with 10,000 shards on 200 workers; half a minute"
+	@echo "make bench-balance     plans of moves for up to 10,000 shards on 200 workers; two minutes"
 	@echo "make bench-text        text searches in a worker, ROWS=$(ROWS) documents; half a minute"
 	@echo "make kill-matrix       each role killed, frozen and stopped under load: what was lost, how long it took; about a minute"
 	@echo "make chaos             random faults for MINUTES=$(MINUTES) on four workers, partly hosted by Ray, and what became of every point"
@@ -109,6 +110,9 @@ bench-replicated: $(STAMP)
 
 bench-control: $(STAMP)
 	@$(PY) -m bench.control
+
+bench-balance: $(STAMP)
+	@$(PY) -m bench.balance
 
 bench-text: $(STAMP)
 	@$(PY) -m bench.text --rows $(ROWS)

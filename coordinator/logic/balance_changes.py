@@ -41,7 +41,7 @@ def has_changed(plan: RebalancePlan, cluster: ClusterMap, reports: Mapping[Worke
     reasons = list(_growths(plan, cluster, reports))
     if fingerprint_of(cluster, plan.tolerance) != plan.fingerprint:
         found = [*_workers_changed(plan, cluster), *_replicas_changed(plan, cluster)]
-        reasons = [*(found or ["there are other shards, or replicas of shards are elsewhere"]), *reasons]
+        reasons = [*(found or ["versions or drains of workers, shards or places of replicas have changed"]), *reasons]
     if len(reasons) > MOST_REASONS:
         return [*reasons[:MOST_REASONS], f"{len(reasons) - MOST_REASONS:,} more changes"]
     return reasons

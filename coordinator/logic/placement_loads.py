@@ -154,22 +154,25 @@ class Ranking:
         """Return the worker for the next replica; None if none has room. taken: never these. beside: workers of the
         shard's other replicas. crowded: zones that are avoided if possible.
         """
-        order = self._order.copy()
-        order[taken] = np.inf
-        apart = order
-        if crowded:
-            apart = order.copy()
-            for zone in crowded:
-                apart[self._loads.in_zone.get(zone, taken)] = np.inf
-        rows = _least_rows(apart)
+        rows = self._first_rows([taken, *(self._loads.in_zone[zone] for zone in crowded if zone in self._loads.in_zone)])
         if not len(rows) and crowded:
-            rows = _least_rows(order)
+            rows = self._first_rows([taken])
         if not len(rows):
             return None
         if len(rows) > 1:
-            shared = self._loads.shared[beside].sum(axis=0)[rows] if beside else -self._loads.most_shared[rows]
+            shared = sum(self._loads.shared[other][rows] for other in beside) if beside else -self._loads.most_shared[rows]
             rows = rows[shared == shared.min()]
         return int(rows[self._fullness[rows].argmin()])
+
+    def _first_rows(self, never: Iterable[Sequence[int] | Ints]) -> Ints:
+        """Return the workers that come first, equal ones together, without these; none if none of the others has
+        room.
+        """
+        order = self._order.copy()
+        for workers in never:
+            order[workers] = np.inf
+        least = order.min(initial=np.inf)
+        return (order == least).nonzero()[0] if least < np.inf else np.empty(0, dtype=np.int64)
 
     def _look_at(self, worker: int) -> None:
         """Give a worker its place in the order."""
@@ -184,14 +187,6 @@ class Ranking:
             self._order[worker] = _SECOND + full / (1 + full)
         else:
             self._order[worker] = 2 * _SECOND + held
-
-
-def _least_rows(order: Floats) -> Ints:
-    """Return the rows with the least value; none if all are infinite."""
-    if not len(order):
-        return np.empty(0, dtype=np.int64)
-    least = order.min()
-    return (order == least).nonzero()[0] if least < np.inf else np.empty(0, dtype=np.int64)
 
 
 _NEAR = 1e-9

@@ -8,7 +8,8 @@ from shoal.coordinator.logic.admission import admitted, altered, check_replicas
 from shoal.core.alteration import Alteration
 from shoal.core.collection import CollectionState
 from shoal.core.errors import AlreadyExists, InvalidArgument, NotFound, PreconditionFailed, ResourceExhausted, Unavailable
-from shoal.core.ids import ShardId
+from shoal.core.ids import Revision, ShardId, WorkerId
+from shoal.core.rebalance import Drain
 from shoal.core.sizing import REPLICA_BASE_BYTES
 from tests.twins.coordinator.world import collection_of, map_of, shard_config, worker_entry
 
@@ -85,6 +86,17 @@ def test_each_replica_of_a_shard_needs_a_worker_of_its_own() -> None:
     assert caught.value.details.field == "replicas"
     with pytest.raises(PreconditionFailed, match=r"1 is live"):
         check_replicas(map_of([], [], [worker_entry("a")]), HOLDER.spec, dataclasses.replace(HOLDER.spec, replicas=2))
+
+
+def test_a_drained_or_forgotten_worker_takes_no_replica() -> None:
+    cluster = map_of([], [], [worker_entry(name) for name in "abc"])
+    drained = {WorkerId("a"): Drain(primaries_only=False, asked_by="me", since_ms=1)}
+    with pytest.raises(PreconditionFailed, match=r"3 replicas .* 3 are live, 1 of them is drained or forgotten"):
+        check_replicas(dataclasses.replace(cluster, drains=drained), None, dataclasses.replace(HOLDER.spec, replicas=3))
+    both = dataclasses.replace(cluster, drains=drained, forgotten={WorkerId("b"): Revision(1)})
+    with pytest.raises(PreconditionFailed, match=r"2 replicas .* 3 are live, 2 of them are drained or forgotten"):
+        check_replicas(both, None, dataclasses.replace(HOLDER.spec, replicas=2))
+    check_replicas(both, None, dataclasses.replace(HOLDER.spec, replicas=1))
 
 
 def test_fewer_or_as_many_replicas_as_before_need_nobody() -> None:

@@ -216,6 +216,8 @@ def with_one_more_shard(cluster: ClusterMap) -> ClusterMap:
     return dataclasses.replace(cluster, collections=more.collections, shards=more.shards)
 
 
+UNNAMED = "versions or drains of workers, shards or places of replicas have changed"
+
 CHANGES: list[tuple[str, Callable[[ClusterMap], ClusterMap]]] = [
     ("worker b is down", lambda cluster: without(cluster, "b")),
     ("worker b is forgotten", lambda cluster: dataclasses.replace(cluster, forgotten={WorkerId("b"): Revision(9)})),
@@ -229,7 +231,9 @@ CHANGES: list[tuple[str, Callable[[ClusterMap], ClusterMap]]] = [
         "worker c may use 2.0 GiB now, not 4.0 GiB",
         lambda cluster: with_worker(cluster, worker("c", budget_mib=2048)),
     ),
-    ("there are other shards, or replicas of shards are elsewhere", with_one_more_shard),
+    (UNNAMED, with_one_more_shard),
+    (UNNAMED, lambda cluster: drained(cluster, "c", primaries_only=True)),
+    (UNNAMED, lambda cluster: with_worker(cluster, dataclasses.replace(worker("c"), features=frozenset()))),
 ]
 
 
