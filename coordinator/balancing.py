@@ -34,6 +34,9 @@ EVERY_S = 1.0
 TURN_S = 30.0
 """Longest time in seconds for the calls of one turn."""
 
+MOST_LOGGED = 3
+"""Most reasons of a plan in a line of the log."""
+
 AUTOMATIC = "automatic"
 """asked_by of plans that no operator asked for."""
 
@@ -125,17 +128,24 @@ class Balancing:
             wide = dataclasses.replace(cluster.balance, tolerance=MOST_TOLERANCE)
             plan = await self._plans.made(asked, statuses, wide, PlanKind.AUTO)
         switched_on = Unchanged(key=self._keys.balance, mod_revision=cluster.balance.revision)
-        await self._put(asked, plan, AUTOMATIC, switched_on)
+        if await self._put(asked, plan, AUTOMATIC, switched_on):
+            self._memory = self._memory.begun(self._clock())
 
-    async def _put(self, asked: UserRequest, plan: RebalancePlan, asked_by: str, condition: Compare) -> None:
-        """Put a plan unless it is empty, another one came first, or the condition does not hold any more."""
+    async def _put(self, asked: UserRequest, plan: RebalancePlan, asked_by: str, condition: Compare) -> bool:
+        """Put a plan unless it is empty, another one came first, or the condition does not hold any more.
+
+        Returns whether it has begun.
+        """
         if plan.empty:
-            log.info(event("plan_is_empty", kind=plan.kind, subject=plan.subject, left="; ".join(plan.left)))
-            return
+            if plan.kind is PlanKind.DRAIN:
+                log.warning(event("drain_finds_no_place", worker=plan.subject, left="; ".join(plan.left[:MOST_LOGGED])))
+            return False
         newest = await self._store.newest(asked)
         if newest is not None and not newest.ended:
-            return
+            return False
         begun = await self._store.begin(asked, plan, newest, asked_by, compares=(condition,))
-        if begun is not None:
-            log.info(event("plan_begun", plan=plan.id, kind=plan.kind, subject=plan.subject, moves=len(plan.moves)))
-            await asked.shows(begun.revision)
+        if begun is None:
+            return False
+        log.info(event("plan_begun", plan=plan.id, kind=plan.kind, subject=plan.subject, moves=len(plan.moves)))
+        await asked.shows(begun.revision)
+        return True

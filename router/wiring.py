@@ -87,9 +87,7 @@ def make_router(
     return Router(
         reads=by_vectors,
         fused=FusedReads(
-            finder=finder,
-            parts=_fused_parts(view, by_vectors, groups, scatter, conversions, clock, limits),
-            patience_s=read_patience_s,
+            finder=finder, parts=_fused_parts(view, by_vectors, groups, scatter, conversions, clock, limits), patience_s=read_patience_s
         ),
         writes=writes,
         updates=Updates(

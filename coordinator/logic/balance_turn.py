@@ -103,6 +103,10 @@ class BalanceMemory:
         """Return the memory after a look that could not be made now."""
         return dataclasses.replace(self, next_look_s=now_s + LOOK_EVERY_S)
 
+    def begun(self, now_s: float) -> Self:
+        """Return the memory after an automatic plan has begun."""
+        return dataclasses.replace(self, next_look_s=now_s + AUTO_EVERY_S)
+
     def looked(self, cluster: ClusterMap, statuses: Statuses, now_s: float) -> Self:
         """Return the memory after a look for an automatic plan."""
         return dataclasses.replace(self, looked_at=cluster, looked_sizes=_sizes(statuses), next_look_s=now_s + LOOK_EVERY_S)

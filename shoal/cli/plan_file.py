@@ -93,7 +93,7 @@ def read_plan(path: Path) -> RebalancePlan:
         document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise _bad(path, "is no JSON document; `shoal rebalance plan -o FILE` writes one") from None
-    return _Place(path, "", document).plan()
+    return _PlanPlace(path, "", document).plan()
 
 
 def _refuse_constant(name: str) -> float:
@@ -104,7 +104,7 @@ def _bad(path: Path, why: str) -> InvalidArgument:
     return InvalidArgument(f"{path} {why}", ErrorDetails(field="plan"))
 
 
-class _Place:
+class _PlanPlace:
     """A value in the document of a file, and where it stands there."""
 
     def __init__(self, path: Path, where: str, value: Any) -> None:
@@ -192,18 +192,18 @@ class _Place:
             raise self._wrong("true or false")
         return self._value
 
-    def each(self) -> list[_Place]:
+    def each(self) -> list[_PlanPlace]:
         if not isinstance(self._value, list):
             raise self._wrong("a list")
-        return [_Place(self._path, f"{self._where}[{at}]", value) for at, value in enumerate(self._value)]
+        return [_PlanPlace(self._path, f"{self._where}[{at}]", value) for at, value in enumerate(self._value)]
 
-    def _at(self, key: str) -> _Place:
+    def _at(self, key: str) -> _PlanPlace:
         where = f"{self._where}.{key}" if self._where else key
         if not isinstance(self._value, dict):
             raise self._wrong("an object")
         if key not in self._value:
             raise _bad(self._path, f"is no plan of `shoal rebalance plan`: {where} is missing")
-        return _Place(self._path, where, self._value[key])
+        return _PlanPlace(self._path, where, self._value[key])
 
     def _wrong(self, allowed: str) -> InvalidArgument:
         what = f"{self._where or 'it'} is {shown(self._value)}, it must be {allowed}"

@@ -47,7 +47,8 @@ class ProgressScreen:
                 lines.append(self.line(item, reached))
             elif reached.state is ItemState.WAITING:
                 waiting.append(self.line(item, reached))
-        more = [f"{len(waiting) - _SHOWN_WAITING} more wait"] if len(waiting) > _SHOWN_WAITING else []
+        hidden = len(waiting) - _SHOWN_WAITING
+        more = [f"{hidden} more wait{'s' if hidden == 1 else ''}"] if hidden > 0 else []
         return [self.headline(progress, done), *lines, *waiting[:_SHOWN_WAITING], *more]
 
     def headline(self, progress: RebalanceProgress, done: int) -> str:

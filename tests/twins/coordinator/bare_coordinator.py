@@ -21,7 +21,6 @@ from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.ids import ReplicaId, Seq, Term, WorkerId
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import replica_on
 from shoal.runtime.change_signal import ChangeSignal
 from shoal.store.cluster_view import cluster_map_of
@@ -29,6 +28,7 @@ from shoal.store.codecs import encode_shard, encode_worker
 from shoal.store.interface import Listed, Put, Store, Transaction, Unchanged
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from tests.twins.coordinator.statuses import statuses_of
 from tests.twins.coordinator.workers_model import worked
 from tests.twins.coordinator.world import KEYS, REPLACE_AFTER_S, worker_entry
 from tests.twins.store.client import MemoryStore
@@ -83,10 +83,9 @@ class BareCoordinator:
 
     def __init__(self, cluster: MemoryCluster, clock: ManualClock, address: str = "one:1", every_s: float = 0.05) -> None:
         """Create it. `loop_clock` is the clock of the rounds alone, so that time can pass in them without ending
-        leases. `known` returns what the rounds know of workers, nothing by default.
+        leases.
         """
         self.loop_clock = ManualClock()
-        self.known: Callable[[], Mapping[WorkerId, WorkerStatus]] = dict
         self.store, self.changes, self.address = MemoryStore(cluster), ChangeSignal(), address
         self.reports = ScriptedReports(lambda: self.observer.map)
         ids = itertools.count(1)
@@ -106,8 +105,8 @@ class BareCoordinator:
             every_s=every_s,
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=8,
-            statuses=self._known_statuses,
-            wall_ms=lambda: 0,
+            statuses=lambda: statuses_of(self.observer.map),
+            wall_ms=lambda: 1_700_000_000_000,
         )
         self.requests = UserRequests(
             store=self.store,
@@ -132,9 +131,6 @@ class BareCoordinator:
     @property
     def leads(self) -> bool:
         return self.election.leadership() is not None
-
-    def _known_statuses(self) -> Mapping[WorkerId, WorkerStatus]:
-        return self.known()
 
     def start(self, *, acting: bool = True) -> None:
         runs = [self.observer.run(), self.election.run(self.address), *([self.loop.run()] if acting else [])]

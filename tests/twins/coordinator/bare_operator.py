@@ -192,7 +192,7 @@ def status_of(sizes: Mapping[ShardId, tuple[int, int]], **changes: object) -> Wo
     return WorkerStatus(memory_bytes=0, failed={}, replicas=replicas, replica_bytes=held, **changes)  # type: ignore[arg-type]
 
 
-def statuses_of(cluster: ClusterMap, memory_bytes: int = MIB) -> dict[WorkerId, WorkerStatus]:
+def sized_statuses(cluster: ClusterMap, memory_bytes: int = MIB) -> dict[WorkerId, WorkerStatus]:
     """Return the statuses of live workers whose replicas are all open, of equal size, and build nothing."""
     found: dict[WorkerId, WorkerStatus] = {}
     for worker in cluster.workers:
@@ -209,14 +209,14 @@ def statuses_of(cluster: ClusterMap, memory_bytes: int = MIB) -> dict[WorkerId, 
 
 
 class MapStatuses:
-    """The answers of workers that hold what the map says, see statuses_of."""
+    """The answers of workers that hold what the map says, see sized_statuses."""
 
     def __init__(self, one: BareCoordinator) -> None:
         self._one = one
 
     async def statuses(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, WorkerStatus]:
         """See StatusCalls."""
-        told = statuses_of(self._one.observer.map)
+        told = sized_statuses(self._one.observer.map)
         return {each.id: told[each.id] for each in workers if each.id in told}
 
 

@@ -261,6 +261,23 @@ def test_there_is_at_most_one_automatic_plan_in_ten_minutes_whoever_leads() -> N
     operated(scenario)
 
 
+def test_an_operators_plan_in_between_brings_no_automatic_one_sooner() -> None:
+    async def scenario(it: Operated) -> None:
+        it.logic.moves, it.logic.workers = (MOVE,), OFF
+        await switched_on(it)
+        assert await plan_kind(it) is PlanKind.AUTO
+        await it.end({1: ItemState.DONE})
+        await it.applied()
+        await it.end({1: ItemState.DONE})
+        await it.place(RAW_0, "w2")
+        it.op.clock.advance(AUTO_EVERY_S - 1.0)
+        assert await plan_kind(it) is None
+        it.op.clock.advance(2.0)
+        assert await plan_kind(it) is PlanKind.AUTO
+
+    operated(scenario)
+
+
 def test_workers_that_are_nearly_even_get_no_moves_but_their_primaries_are_spread() -> None:
     async def scenario(it: Operated) -> None:
         it.logic.moves, it.logic.workers, it.logic.wide_hand_overs = (MOVE,), NEARLY_EVEN, (HAND_OVER,)

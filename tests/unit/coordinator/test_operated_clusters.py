@@ -29,7 +29,7 @@ from shoal.core.rebalance import ItemState, PlanKind, PlanState
 from shoal.store.codecs import encode_worker
 from shoal.store.interface import DeleteKey, Put, Transaction
 from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, ModelWorkers, eventually, running
-from tests.twins.coordinator.bare_operator import BareOperator, statuses_of
+from tests.twins.coordinator.bare_operator import BareOperator
 from tests.twins.coordinator.operated import able_worker
 from tests.twins.coordinator.world import KEYS
 from tests.twins.store.client import MemoryStore
@@ -44,7 +44,6 @@ class Whole:
     def __init__(self, cluster: MemoryCluster, clock: ManualClock) -> None:
         self.cluster, self.one = cluster, BareCoordinator(cluster, clock)
         self.one.reports.all_open = True
-        self.one.known = lambda: statuses_of(self.one.observer.map)
         self.op = BareOperator(self.one, real=True)
         self.operator = self.op.operator
 

@@ -1,6 +1,7 @@
 import pytest
 
 from shoal.core.health import WorkerCondition
+from shoal.core.recovery import AuditEntry
 from shoal.core.replies import ClusterInfo, WorkerInfo
 from shoal.core.requests import RecoverShard
 
@@ -78,6 +79,20 @@ def test_json_for_programs(lost):
     assert (document["shard"], document["done"], document["term"]) == ("c/1", False, 5)
     assert document["chosen"] == {"replica": "r2", "worker": "w2", "role": "learner", "end": {"term": 3, "seq": 70}}
     assert [each["end"] for each in document["given_up"]] == [None]
+
+
+def test_the_audit_tells_what_was_done_to_plans_and_workers(lost):
+    done = {"time_ms": 1_700_000_000_123, "collection": "", "recovery": None, "asked_by": "me@here", "request_id": "r"}
+    lost.cluster.audit = [
+        AuditEntry(action="drain-worker", subject="3fa2-0001", reason="nothing is placed on it", **done),
+        AuditEntry(action="apply-plan", subject="8c1f09", reason="3 moves, 2 hand-overs", **done),
+    ]
+    assert lost("audit").out.splitlines() == [
+        "TIME                  ACTION        OF         TERM  CHOSEN WORKER  GIVEN UP WORKERS  ASKED BY  REASON",
+        "2023-11-14T22:13:20Z  drain-worker  3fa2-0001                                         me@here   nothing is placed on it",
+        "2023-11-14T22:13:20Z  apply-plan    8c1f09                                            me@here   3 moves, 2 hand-overs",
+    ]
+    assert [(each["subject"], each["recovery"]) for each in lost("audit", "--json").document] == [("3fa2-0001", None), ("8c1f09", None)]
 
 
 @pytest.mark.parametrize("name", ["c", "c/", "/1", "c/x", "c/-1", "c/²"])
