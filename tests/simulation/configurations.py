@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.ids import ReplicaId, Revision, ShardId
 from shoal.core.shard_config import ShardConfig, ShardEntry, may_lead
 from tests.simulation.committed import CommittedLog
 from tests.simulation.holdings import Holdings
+from tests.simulation.move_checks import MoveChecks, is_hand_over
 from tests.simulation.violation import hold
 
 LEGAL = "inv 7: configurations change by the rules"
@@ -20,10 +22,11 @@ class Configurations:
         self._committed, self._holdings = committed, holdings
         self.by_epoch: dict[Revision, ShardConfig] = {}
         self.newest: ShardEntry | None = None
+        self.moves = MoveChecks()
         self.elections = self.failovers = self.expansions = self.shrinks = self.raised = 0
 
-    def see(self, shard: ShardId, entry: ShardEntry | None) -> None:
-        """Take the entry that the store holds now."""
+    def see(self, shard: ShardId, entry: ShardEntry | None, cluster: ClusterMap) -> None:
+        """Take the entry that the store holds now. cluster: the map in which it is."""
         before = self.newest
         if entry is None or (before is not None and before.epoch == entry.epoch):
             return
@@ -34,7 +37,8 @@ class Configurations:
             self._holdings.check_holds(member, self._committed, self._committed.last_seq, f"it may lead by epoch {entry.epoch}")
         if before is not None:
             self._check_change(before.config, entry.config)
-            self._count(before.config, entry.config)
+            self.moves.see(before.config, entry.config, cluster)
+            self._count(before.config, entry.config, handed_over=is_hand_over(before.config, entry.config, cluster))
 
     def check_member(self, member: ReplicaId, why: str) -> None:
         """Raise Violation if a replica that may lead lacks a committed record."""
@@ -78,9 +82,9 @@ class Configurations:
     def _intact(self, members: set[ReplicaId]) -> list[ReplicaId]:
         return sorted(each for each in members if self._holdings.has_everything(each, self._committed))
 
-    def _count(self, before: ShardConfig, after: ShardConfig) -> None:
+    def _count(self, before: ShardConfig, after: ShardConfig, *, handed_over: bool) -> None:
         self.elections += after.term > before.term
-        self.failovers += after.term > before.term and after.primary != before.primary
+        self.failovers += after.term > before.term and after.primary != before.primary and not handed_over
         self.raised += after.term > before.term and after.primary_reg == before.primary_reg
         if after.term == before.term:
             self.expansions += len(set(after.isr) - set(before.isr))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shoal.coordinator.act import Actor
 from shoal.coordinator.election import Election
 from shoal.coordinator.logic.reconcile import Questions
 from shoal.coordinator.logic.snapshot import Told
-from shoal.coordinator.logic.steps import ElectPrimary, RetireReplica, Step
+from shoal.coordinator.logic.steps import ElectPrimary, Step
 from shoal.coordinator.loop import Loop
 from shoal.coordinator.server import COMMITS_AT_ONCE, STEPS_PER_ROUND
+from shoal.coordinator.worker_reports import WorkerReports
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_config import replica_on
+from shoal.core.shard_calls import WorkerStatus
+from shoal.core.shard_config import ShardConfig, ShardEntry, ShardState, replica_on
 from shoal.runtime.change_signal import ChangeSignal
 from tests.simulation.etcd import KEYS, Follower
-from tests.simulation.network import NoAnswer, NobodyThere
+from tests.simulation.network import Handler, NoAnswer, NobodyThere
 from tests.simulation.sim_store import SimStore
 from tests.simulation.violation import hold
 from tests.simulation.virtual_loop import TICKS_PER_TTL, VirtualThreads
@@ -62,22 +64,25 @@ class Coordinator(Follower):
         actor = CheckedActor(
             self._heard, store=store, keys=KEYS, leadership=self._election.leadership, at_once=COMMITS_AT_ONCE, timeout_s=STORE_TIMEOUT_S
         )
+        reports = SimReports(self, self._world, self._heard)
+        statuses = WorkerReports(calls=reports, cluster=lambda: self.map, leads=self._leads, clock=self.clock)
         rounds = Loop(
             observer=self.observer,
             changes=changes,
             actor=actor,
-            reports=SimReports(self, self._world, self._heard),
+            reports=reports,
             leads=self._leads,
             new_seed=self._new_seed,
             clock=self.clock,
             every_s=EVERY_S,
             replace_after_s=REPLACE_AFTER_S,
             steps_per_round=STEPS_PER_ROUND,
-            statuses=dict,
+            statuses=statuses.newest,
             wall_ms=self.wall_ms,
         )
         loop.spawn(self._election.run(self.name))
         loop.spawn(rounds.run())
+        loop.spawn(statuses.run())
 
     @property
     def map(self) -> ClusterMap:
@@ -133,17 +138,19 @@ class CheckedActor(Actor):
         return await super().carry_out(steps)
 
     def _check(self, step: Step) -> None:
-        if isinstance(step, RetireReplica):
-            config, victim = step.before.config, step.replica
-            open_now = self._heard.open_now
-            keep = [each for each in config.isr if each != victim and each not in config.leaving and each in open_now]
-            hold(
-                len(keep) >= config.rf, UNTOLD, f"{victim} gets its tombstone, {keep} have told that they are open, {config.rf} are wanted"
-            )
+        before, after = getattr(step, "before", None), getattr(step, "config", None)
+        if isinstance(before, ShardEntry) and isinstance(after, ShardConfig) and before.config.state is ShardState.ACTIVE:
+            for victim in sorted({*after.leaving} - {*before.config.leaving}):
+                self._check_tombstone(before.config, victim)
         if isinstance(step, ElectPrimary):
             elected, others = step.config.primary, {*step.config.isr, *step.config.elr} - {step.config.primary}
             hears_closed = self._heard.closed.get(elected) == step.config.primary_reg
             hold(not (others and hears_closed), SILENCE, f"{elected} is elected, last heard of was that it is not open")
+
+    def _check_tombstone(self, config: ShardConfig, victim: ReplicaId) -> None:
+        open_now = self._heard.open_now
+        keep = [each for each in config.isr if each != victim and each not in config.leaving and each in open_now]
+        hold(len(keep) >= config.rf, UNTOLD, f"{victim} gets its tombstone, {keep} have told that they are open, {config.rf} are wanted")
 
 
 class SimReports:
@@ -167,11 +174,23 @@ class SimReports:
         """Not simulated: only recoveries call it."""
         raise NotImplementedError
 
+    async def statuses(self, workers: Iterable[WorkerEntry], timeout_s: float) -> Mapping[WorkerId, WorkerStatus]:
+        """See StatusCalls."""
+        asked = [each.id for each in workers]
+        answers = await asyncio.gather(*(self._call(worker, self._world.workers[worker].status, timeout_s) for worker in asked))
+        return {worker: answer for worker, answer in zip(asked, answers, strict=True) if answer is not None}
+
     async def _ask(self, worker: WorkerId, shards: Sequence[ShardId], timeout_s: float) -> Mapping[ReplicaId, LogEnd] | None:
         target = self._world.workers[worker]
-        call = self._world.network.call(self._coordinator, target, lambda answer: target.log_ends(tuple(shards), answer), timeout_s)
+        answer: Mapping[ReplicaId, LogEnd] | None = await self._call(
+            worker, lambda resume: target.log_ends(tuple(shards), resume), timeout_s
+        )
+        return answer
+
+    async def _call(self, worker: WorkerId, handler: Handler, timeout_s: float) -> Any:
+        """Return the answer of a worker, None for none."""
+        call = self._world.network.call(self._coordinator, self._world.workers[worker], handler, timeout_s)
         try:
-            answer: Mapping[ReplicaId, LogEnd] = await self._loop.wait(call)
+            return await self._loop.wait(call)
         except (NoAnswer, NobodyThere):
             return None
-        return answer

@@ -16,6 +16,7 @@ from shoal.core.shard_config import ShardConfig
 from shoal.store.cluster_view import next_cluster_map
 from shoal.store.codecs import decode_shard
 from shoal.store.interface import (
+    DeleteKey,
     Lease,
     LeaseId,
     LeaseNotFound,
@@ -115,6 +116,11 @@ class Etcd(Process):
     def put_now(self, key: str, value: bytes) -> None:
         """Write a key from outside the world."""
         self._state.commit(Transaction(then=(Put(key=key, value=value),)))
+        self._publish()
+
+    def delete_now(self, key: str) -> None:
+        """Delete a key from outside the world."""
+        self._state.commit(Transaction(then=(DeleteKey(key=key),)))
         self._publish()
 
     def observe(self, process: Process, see: Callable[[ClusterMap], None]) -> Observer:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from shoal.core.ids import ReplicaId
 from shoal.core.shard_config import ShardConfig, replica_on
 from tests.simulation.network import Weather
+from tests.simulation.operator_faults import OperatorFaults
 from tests.simulation.scheduler import Process
 from tests.simulation.worker import Worker
 from tests.simulation.world import World
@@ -60,6 +61,7 @@ class Faults:
             (2, "stutter", self._stutter),
             (4, "data lost while another is away", self._lose_data_while_another_is_away),
             (1, "worker cut from coordinators", self._cut_from_coordinators),
+            *OperatorFaults(world, self).kinds,
         ]
         self._weights = [weight for weight, _, _ in self._kinds]
         self._draw_later()
@@ -72,16 +74,19 @@ class Faults:
         world.etcd.unsure = world.etcd.stale = 0.0
         world.etcd.orders.clear()
         world.etcd.wake()
-        for process in world.servers():
+        for process in world.servers_in_use():
             process.wake()
             if not process.alive:
                 process.boot()
             process.observer.lag_until = 0.0
-        for worker in world.workers.values():
+        in_use = [worker for worker in world.workers.values() if worker.alive]
+        for worker in in_use:
             worker.disk.slow, worker.disk.full, worker.disk.opens, worker.disk.breaks = 1.0, False, True, False
-            if self._waits_for_its_operator(worker):
+            if self._waits_for_its_operator(worker) or not worker.moves:
                 worker.crash(power=False)
+                worker.moves = True
                 worker.boot()
+        world.operator.wind_up()
 
     def _waits_for_its_operator(self, worker: Worker) -> bool:
         """Return whether a replica here failed that alone may lead: nothing but a restart of its process helps.
@@ -117,7 +122,9 @@ class Faults:
         broken = any(each.disk.breaks or (each.alive and each.has_failed()) for each in self._world.workers.values())
         return broken or any(member in self._world.holdings.lost for member in (*config.isr, *config.elr))
 
-    def _later(self, low_s: float, high_s: float, work: Callable[[], None]) -> bool:
+    def later(self, low_s: float, high_s: float, work: Callable[[], None]) -> bool:
+        """Do work later, unless the faults are over by then. Return True."""
+
         def end() -> None:
             if not self._stopped:
                 work()
@@ -137,7 +144,7 @@ class Faults:
         worker = None if home is None else self._world.workers[home]
         return worker if worker is not None and worker.alive and not worker.paused else None
 
-    def _any(self) -> Worker | None:
+    def running_worker(self) -> Worker | None:
         """Return a worker that runs; mostly one that holds the shard."""
         config = self._config()
         homes = sorted(set(config.worker_of.values())) if self._random.random() < 0.8 else sorted(self._world.workers)
@@ -146,30 +153,35 @@ class Faults:
 
     # Processes
 
-    def _crash_worker(self, worker: Worker | None, low_s: float, high_s: float) -> bool:
+    def crash_worker(self, worker: Worker | None, low_s: float, high_s: float) -> bool:
+        """Crash a worker, and boot it some seconds later. Return False for no worker."""
         if worker is None:
             return False
         worker.crash(power=self._random.random() < 0.5)
-        return self._later(low_s, high_s, lambda: None if worker.alive else worker.boot())
+        return self.later(low_s, high_s, lambda: self._boot(worker))
+
+    def _boot(self, worker: Worker) -> None:
+        if not worker.alive and worker.me not in self._world.operator.given_up:
+            worker.boot()
 
     def _crash_primary(self) -> bool:
-        return self._crash_worker(self._primary(), 0.1, 9.0)
+        return self.crash_worker(self._primary(), 0.1, 9.0)
 
     def _crash(self) -> bool:
-        return self._crash_worker(self._any(), 0.1, 9.0)
+        return self.crash_worker(self.running_worker(), 0.1, 9.0)
 
     def _crash_for_long(self) -> bool:
-        return self._crash_worker(self._any(), 18.0, 35.0)
+        return self.crash_worker(self.running_worker(), 18.0, 35.0)
 
     def _pause_process(self, process: Process | None, low_s: float, high_s: float) -> bool:
         if process is None or not process.alive or process.paused:
             return False
         process.pause()
-        return self._later(low_s, high_s, process.wake)
+        return self.later(low_s, high_s, process.wake)
 
     def _stutter(self) -> bool:
         """A worker stops for a moment, again and again."""
-        worker = self._any()
+        worker = self.running_worker()
         if worker is not None:
             self._be_silent_now_and_then(worker, self._world.now + STUTTER_S)
         return worker is not None
@@ -178,24 +190,24 @@ class Faults:
         def moment() -> None:
             if worker.alive and not worker.paused:
                 worker.pause()
-                self._later(*MOMENT_S, worker.wake)
+                self.later(*MOMENT_S, worker.wake)
             if self._world.now < until_s:
-                self._later(*BREATH_S, moment)
+                self.later(*BREATH_S, moment)
 
-        self._later(*BREATH_S, moment)
+        self.later(*BREATH_S, moment)
 
     def _pause_primary(self) -> bool:
         return self._pause_process(self._primary(), 0.3, 11.0)
 
     def _pause(self) -> bool:
-        return self._pause_process(self._any(), 0.3, 11.0)
+        return self._pause_process(self.running_worker(), 0.3, 11.0)
 
     def _crash_coordinator(self) -> bool:
         coordinator = self._random.choice(self._world.coordinators)
         if not coordinator.alive:
             return False
         coordinator.kill()
-        return self._later(0.2, 9.0, lambda: None if coordinator.alive else coordinator.boot())
+        return self.later(0.2, 9.0, lambda: None if coordinator.alive else coordinator.boot())
 
     def _pause_coordinator(self) -> bool:
         return self._pause_process(self._random.choice(self._world.coordinators), 0.5, 11.0)
@@ -210,7 +222,7 @@ class Faults:
         pairs |= {(other, one) for one, other in pairs} if both_ways else set()
         new = pairs - network.cut
         network.cut |= new
-        return self._later(*for_s, lambda: network.cut.difference_update(new))
+        return self.later(*for_s, lambda: network.cut.difference_update(new))
 
     def _workers(self) -> list[str]:
         return sorted(self._world.workers)
@@ -223,24 +235,24 @@ class Faults:
 
     def _cut_from_coordinators(self) -> bool:
         """A worker is registered, serves and answers all others, but no coordinator can reach it."""
-        return self._cut(self._any(), [each.name for each in self._world.coordinators], for_s=(2.0, 25.0))
+        return self._cut(self.running_worker(), [each.name for each in self._world.coordinators], for_s=(2.0, 25.0))
 
     def _cut_from_etcd(self) -> bool:
-        return self._cut(self._any(), ["etcd"])
+        return self._cut(self.running_worker(), ["etcd"])
 
     def _cut_off(self) -> bool:
         others = [*self._workers(), "etcd", *(each.name for each in (*self._world.coordinators, *self._world.clients))]
-        return self._cut(self._any(), others)
+        return self._cut(self.running_worker(), others)
 
     def _cut_one_way(self) -> bool:
-        return self._cut(self._any(), self._random.choice([self._workers(), ["etcd"], self._workers()[:1]]), both_ways=False)
+        return self._cut(self.running_worker(), self._random.choice([self._workers(), ["etcd"], self._workers()[:1]]), both_ways=False)
 
     def _bad_network(self) -> bool:
         weather = Weather(
             loss=self._random.choice([0.0, 0.02, 0.2]), slow=self._random.choice([0.05, 0.3]), slow_s=self._random.choice([0.2, 3.0])
         )
         self._world.network.weather = weather
-        return self._later(1.0, 6.0, lambda: setattr(self._world.network, "weather", Weather()))
+        return self.later(1.0, 6.0, lambda: setattr(self._world.network, "weather", Weather()))
 
     # etcd
 
@@ -254,7 +266,7 @@ class Faults:
         def end() -> None:
             etcd.unsure = etcd.stale = 0.0
 
-        return self._later(2.0, 10.0, end)
+        return self.later(2.0, 10.0, end)
 
     def _lag(self) -> bool:
         process = self._random.choice(self._world.followers())
@@ -262,7 +274,7 @@ class Faults:
         return True
 
     def _lose_lease(self) -> bool:
-        return self._cut(self._any(), ["etcd"], for_s=(6.0, 9.0))
+        return self._cut(self.running_worker(), ["etcd"], for_s=(6.0, 9.0))
 
     def _lose_lease_unseen(self) -> bool:
         """A primary is cut from etcd and the workers until its lease ends. It and a client see the new map late."""
@@ -280,14 +292,14 @@ class Faults:
     # Disks
 
     def _slow_disk(self) -> bool:
-        worker = self._any()
+        worker = self.running_worker()
         if worker is None:
             return False
         worker.disk.slow = self._random.choice([20.0, 200.0, 1500.0])
-        return self._later(1.0, 8.0, lambda: setattr(worker.disk, "slow", 1.0))
+        return self.later(1.0, 8.0, lambda: setattr(worker.disk, "slow", 1.0))
 
     def _full_disk(self) -> bool:
-        worker = self._any()
+        worker = self.running_worker()
         if worker is None or self._is_fragile():
             return False
         worker.disk.full, worker.disk.opens = True, self._random.random() < 0.5
@@ -295,7 +307,7 @@ class Faults:
         def end() -> None:
             worker.disk.full, worker.disk.opens = False, True
 
-        return self._later(1.0, 8.0, end)
+        return self.later(1.0, 8.0, end)
 
     def _wipe(self) -> bool:
         """A worker crashes and returns without its folders."""
@@ -336,12 +348,12 @@ class Faults:
         self._be_silent_now_and_then(harmed, self._world.now + STUTTER_S)
         for worker in intact:
             if worker is not harmed and worker.alive and not worker.paused:
-                self._crash_worker(worker, *AWAY_S)
+                self.crash_worker(worker, *AWAY_S)
         return True
 
     def _break_flush(self) -> bool:
         """The next flush of a replica fails; its process goes on."""
-        config, worker = self._config(), self._any()
+        config, worker = self._config(), self.running_worker()
         victim = None if worker is None else replica_on(config, worker.me)
         if worker is None or victim is None or self._is_fragile() or not self._others_hold_everything(config, victim):
             return False
@@ -349,7 +361,7 @@ class Faults:
         return True
 
     def _lose_data(self, take: Callable[[Worker, ReplicaId], None]) -> bool:
-        worker = self._any()
+        worker = self.running_worker()
         return worker is not None and self._lose_data_of(worker, take, (0.1, 9.0))
 
     def _lose_data_of(self, worker: Worker, take: Callable[[Worker, ReplicaId], None], away_s: tuple[float, float]) -> bool:
@@ -362,13 +374,25 @@ class Faults:
             return False
         worker.crash(power=True)
         take(worker, victim)
-        return self._later(*away_s, lambda: None if worker.alive else worker.boot())
+        return self.later(*away_s, lambda: self._boot(worker))
+
+    def may_be_lost(self, worker: Worker) -> bool:
+        """Return whether nothing is lost if a worker never returns."""
+        config = self._config()
+        victim = replica_on(config, worker.me)
+        return victim is None or (not self._is_fragile() and self._others_hold_everything(config, victim))
 
     def _others_hold_everything(self, config: ShardConfig, victim: ReplicaId) -> bool:
-        """Return whether another member holds everything and may lead, also in each configuration that is under way."""
-        world = self._world
+        """Return whether another member holds everything and may lead, also in each configuration that is under way.
+
+        Members on workers that operators give up do not count.
+        """
+        world, given_up = self._world, self._world.operator.given_up
         if any(each.disk.full for each in world.workers.values()):
             return False
         possible = [config, *world.etcd.configurations_on_their_way(world.shard)]
-        others = [[member for member in (*each.isr, *each.elr) if member != victim] for each in possible]
+        others = [
+            [member for member in (*each.isr, *each.elr) if member != victim and each.worker_of.get(member) not in given_up]
+            for each in possible
+        ]
         return all(any(world.holdings.has_everything(member, world.committed) for member in each) for each in others)

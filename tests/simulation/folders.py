@@ -25,6 +25,8 @@ from tests.simulation.virtual_loop import block
 
 OPEN_S = (0.01, 0.3)
 PIECE_S = 0.2
+GIVEN_UP_S = 5.0
+"""After so long without a piece, a snapshot is taken for given up."""
 ROOMY, FULL = DiskSpace(used_bytes=0, free_bytes=1 << 40), DiskSpace(used_bytes=1 << 40, free_bytes=0)
 
 
@@ -50,7 +52,7 @@ class SimDownload:
         self._process, self.folder = process, folder
         self.manifest: SnapshotManifest = pinned
         self.store = pinned.store
-        self.received_bytes = 0
+        self.received_bytes, self.grew_at = 0, process.scheduler.now
 
     @property
     def seq(self) -> Seq:
@@ -67,6 +69,7 @@ class SimDownload:
         block(self._process.sleep(PIECE_S))
         assert offset == self.received_bytes, f"a piece from {offset} on comes after {self.received_bytes} bytes"
         self.received_bytes += len(data)
+        self.grew_at = self._process.scheduler.now
 
     def leave_out(self, name: str) -> None:
         """See SnapshotDownload."""
@@ -92,6 +95,13 @@ class SimDownloads:
         if found is None or found.manifest.snapshot != manifest.snapshot:
             found = self._coming[folder] = SimDownload(self._process, folder, manifest)
         return found
+
+    def progress(self, folder: tuple[ShardId, ReplicaId]) -> tuple[int, int] | None:
+        """Return how many bytes have come for a replica, and of how many; None if none are coming."""
+        found = self._coming.get(folder)
+        if found is None or found.missing() is None or self._process.scheduler.now - found.grew_at > GIVEN_UP_S:
+            return None
+        return found.received_bytes, found.manifest.size_bytes
 
     def space(self) -> DiskSpace:
         """See Downloads."""

@@ -10,7 +10,7 @@ from shoal.core.ids import ReplicaId
 from shoal.core.shard_config import is_gone
 from tests.simulation.committed import CommittedLog
 from tests.simulation.disk import ReplicaDisk
-from tests.simulation.violation import Violation
+from tests.simulation.violation import Violation, hold
 
 
 class Holdings:
@@ -28,7 +28,7 @@ class Holdings:
         self._ever.add(disk.replica)
         self.disks[disk.replica] = disk
 
-    def dropped(self, disk: ReplicaDisk, now: ClusterMap) -> None:
+    def dropped(self, disk: ReplicaDisk, now: ClusterMap, committed: CommittedLog) -> None:
         """Check the deletion of a folder by a worker."""
         entry, collection = now.shards.get(disk.shard), now.collections.get(disk.shard.collection)
         if collection is not None and collection.state is CollectionState.DROPPING:
@@ -36,7 +36,12 @@ class Holdings:
             return
         if entry is not None and disk.replica in entry.config.worker_of and not is_gone(entry.config, disk.replica):
             raise Violation("data is deleted on a tombstone only", f"{disk.replica} was deleted, it is a member of {entry.config}")
+        had_all = self.has_everything(disk.replica, committed)
         self.disks.pop(disk.replica, None)
+        if had_all and entry is not None:
+            eligible = (*entry.config.isr, *entry.config.elr)
+            kept = any(self.has_everything(member, committed) for member in eligible)
+            hold(kept, "the last whole replica is never deleted", f"{disk.replica} was deleted, nobody has everything: {entry.config}")
 
     def wiped(self, replica: ReplicaId) -> None:
         """Note that a fault took a folder."""

@@ -14,7 +14,9 @@ from functools import partial
 from rich.console import Console
 from rich.table import Table
 
-from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.mutation import Mutation
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.patience import short_patience
 from tests.simulation.product_logs import only_defects
 from tests.simulation.scripts import SCRIPTS
 from tests.simulation.seeds import run_seed
@@ -64,7 +66,7 @@ def _scripts(mutation: Mutation, seeds: range) -> Iterator[tuple[str, Callable[[
 
 def _script(name: str, seed: int) -> str | None:
     try:
-        with only_defects():
+        with only_defects(), short_patience():
             SCRIPTS[name](seed)
     except Violation as violation:
         return violation.invariant

@@ -6,9 +6,8 @@ not tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -33,27 +32,8 @@ from shoal.shard_worker.logic.replication.roles import Idle, Leading
 from shoal.shard_worker.storage.folders import snapshot_manifest
 from shoal.store.lease_plan import SURE_PART, Hold
 from shoal.store.leases import LeaseKeeper
-
-Breaking = Callable[[], AbstractContextManager[object]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutation:
-    """rule: as the design names it; patched: the broken function; starred: whether the design marks it; by_seeds:
-    random histories must notice it, too, because the rule was found missing after they had noticed nothing.
-    """
-
-    rule: str
-    patched: str
-    breaking: Breaking
-    caught_by: tuple[str, ...] = ()
-    starred: bool = True
-    by_seeds: bool = False
-
-
-def _attribute(target: object, name: str, new: object) -> Breaking:
-    return lambda: patch.object(target, name, new)
-
+from tests.simulation.move_mutations import MOVE_MUTATIONS
+from tests.simulation.mutation import Mutation, attribute
 
 # Replica ids
 
@@ -204,52 +184,52 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a wiped disk does not pose as the member it was",
         patched="hosting._step_of_absent",
-        breaking=_attribute(hosting, "_step_of_absent", _made_again_empty),
+        breaking=attribute(hosting, "_step_of_absent", _made_again_empty),
         caught_by=("wiped_disk_returns",),
     ),
     Mutation(
         rule="inv 1: committed is durable on all of the isr",
         patched="shard_config.commit_point",
-        breaking=_attribute(leadership, "commit_point", _most_of_isr),
+        breaking=attribute(leadership, "commit_point", _most_of_isr),
         caught_by=("primary_cut_from_members",),
     ),
     Mutation(
         rule="inv 1: |isr| >= min_isr",
         patched="shard_config.commit_point",
-        breaking=_attribute(leadership, "commit_point", _however_small),
+        breaking=attribute(leadership, "commit_point", _however_small),
         caught_by=("primary_cut_from_members",),
     ),
     Mutation(
         rule="inv 2: only isr and elr lead",
         patched="failover.candidates_of",
-        breaking=_attribute(failover, "candidates_of", _everyone),
+        breaking=attribute(failover, "candidates_of", _everyone),
         caught_by=("nobody_leads_who_lacks_something",),
     ),
     Mutation(
         rule="a candidate that may have lost its disk waits",
         patched="failover.choose_candidate",
-        breaking=_attribute(failover, "choose_candidate", _elects_whoever_is_live),
+        breaking=attribute(failover, "choose_candidate", _elects_whoever_is_live),
         caught_by=("wiped_candidate_returns_first",),
         starred=False,
     ),
     Mutation(
         rule="who is eligible is given up by the new primary, not by the coordinator",
         patched="failover.next_term",
-        breaking=_attribute(failover, "next_term", _gives_up_for_the_elected),
+        breaking=attribute(failover, "next_term", _gives_up_for_the_elected),
         caught_by=("damaged_replica_is_never_heard",),
         starred=False,
     ),
     Mutation(
         rule="nothing is committed beside who is eligible",
         patched="shard_config.may_commit",
-        breaking=_attribute(shard_config, "may_commit", lambda config: len(config.isr) >= config.min_isr),
+        breaking=attribute(shard_config, "may_commit", lambda config: len(config.isr) >= config.min_isr),
         caught_by=("who_is_eligible_is_given_up_in_doubt",),
         starred=False,
     ),
     Mutation(
         rule='silence after "it is not open" elects nobody',
         patched="Answers.heard",
-        breaking=_attribute(Answers, "heard", _remembers_one_round),
+        breaking=attribute(Answers, "heard", _remembers_one_round),
         caught_by=("damaged_replica_is_silent_for_a_moment",),
         starred=False,
         by_seeds=True,
@@ -257,21 +237,21 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="the eligible are given up only once all of the isr has the no-op",
         patched="Leadership._has_begun",
-        breaking=_attribute(Leadership, "_has_begun", lambda self: True),
+        breaking=attribute(Leadership, "_has_begun", lambda self: True),
         caught_by=("two_of_three_are_lost_before_the_term_begins",),
         starred=False,
     ),
     Mutation(
         rule="who was not open is asked again",
         patched="Answers.to_ask_again",
-        breaking=_attribute(Answers, "to_ask_again", lambda self, cluster: {}),
+        breaking=attribute(Answers, "to_ask_again", lambda self, cluster: {}),
         caught_by=("closed_once_and_unheard_much_later",),
         starred=False,
     ),
     Mutation(
         rule="no tombstone unless as many others have just told that they are open",
         patched="replica_count.may_go",
-        breaking=_attribute(replication, "may_go", lambda config, member, snapshot: shard_config.is_spare(config, member)),
+        breaking=attribute(replication, "may_go", lambda config, member, snapshot: shard_config.is_spare(config, member)),
         caught_by=("fewer_replicas_while_one_does_not_answer",),
         starred=False,
     ),
@@ -286,43 +266,43 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="inv 3: lower terms are refused",
         patched="ReplicaMachine._see_append",
-        breaking=_attribute(ReplicaMachine, "_see_append", _takes_lower_terms),
+        breaking=attribute(ReplicaMachine, "_see_append", _takes_lower_terms),
         caught_by=("paused_primary_wakes_with_reads",),
     ),
     Mutation(
         rule="inv 3: a term is durable before the answer",
         patched="ReplicaMachine._see_append",
-        breaking=_attribute(ReplicaMachine, "_see_append", _answers_before_it_stores),
+        breaking=attribute(ReplicaMachine, "_see_append", _answers_before_it_stores),
         caught_by=("primary_cut_from_etcd", "elected_replica_crashes"),
     ),
     Mutation(
         rule="inv 6: only committed records are read",
         patched="ReplicaMachine._apply_committed",
-        breaking=_attribute(ReplicaMachine, "_apply_committed", _applies_what_is_durable),
+        breaking=attribute(ReplicaMachine, "_apply_committed", _applies_what_is_durable),
         caught_by=("primary_cut_from_members",),
     ),
     Mutation(
         rule="inv 6: a primary read sees every acknowledged write",
         patched="ReplicaMachine.serves_writes",
-        breaking=_attribute(ReplicaMachine, "serves_writes", property(_serves_at_once)),
+        breaking=attribute(ReplicaMachine, "serves_writes", property(_serves_at_once)),
         caught_by=("new_primary_asked_before_its_noop",),
     ),
     Mutation(
         rule="inv 6: a primary read begins in the term in which it ends",
         patched="primary_read.is_sure",
-        breaking=_attribute(primary_read, "is_sure", lambda began, fixed: fixed is not None),
+        breaking=attribute(primary_read, "is_sure", lambda began, fixed: fixed is not None),
         caught_by=("primary_read_begun_before_the_noop",),
     ),
     Mutation(
         rule="a primary read needs a lease held when its result is fixed",
         patched="LeaseKeeper.is_held",
-        breaking=_attribute(LeaseKeeper, "is_held", lambda self, now: not self.lost),
+        breaking=attribute(LeaseKeeper, "is_held", lambda self, now: not self.lost),
         caught_by=("paused_primary_wakes_with_reads", "cut_off_primary_is_asked"),
     ),
     Mutation(
         rule="a lease ends by when its renewal was sent",
         patched="Hold.deadline",
-        breaking=_attribute(Hold, "deadline", property(lambda self: self.tried_at + SURE_PART * self.ttl_s)),
+        breaking=attribute(Hold, "deadline", property(lambda self: self.tried_at + SURE_PART * self.ttl_s)),
         caught_by=("cut_off_primary_is_asked",),
     ),
     Mutation(
@@ -334,25 +314,25 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="shrink waits until it is done",
         patched="Leadership.commit_point",
-        breaking=_attribute(Leadership, "commit_point", _shrinks_at_once),
+        breaking=attribute(Leadership, "commit_point", _shrinks_at_once),
         caught_by=("lost_answer_of_a_shrink",),
     ),
     Mutation(
         rule="expand requires acks before it is sent",
         patched="Leadership._joining",
-        breaking=_attribute(Leadership, "_joining", _joins_when_it_is_done),
+        breaking=attribute(Leadership, "_joining", _joins_when_it_is_done),
         caught_by=("lost_answer_of_an_expansion",),
     ),
     Mutation(
         rule="expand requires acks while it is unknown",
         patched="Leadership._joining",
-        breaking=_attribute(Leadership, "_joining", _joins_while_it_is_sure),
+        breaking=attribute(Leadership, "_joining", _joins_while_it_is_sure),
         caught_by=("lost_answer_of_an_expansion",),
     ),
     Mutation(
         rule="a joiner holds every committed record",
         patched="Leadership._may_join",
-        breaking=_attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and peer.keeps_up),
+        breaking=attribute(Leadership, "_may_join", lambda self, peer, *_: peer.id not in self.config.isr and peer.keeps_up),
         caught_by=("lost_answer_of_an_expansion",),
         starred=False,
     ),
@@ -366,14 +346,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a write is applied once",
         patched="RequestMemory.look_up",
-        breaking=_attribute(RequestMemory, "look_up", lambda self, request_id: Unheard()),
+        breaking=attribute(RequestMemory, "look_up", lambda self, request_id: Unheard()),
         caught_by=("acknowledgement_lost",),
         starred=False,
     ),
     Mutation(
         rule="the filter of an update holds when it is applied",
         patched="point_change.positions_matching",
-        breaking=_attribute(point_change, "positions_matching", lambda points, filter, between=None: list(range(len(points)))),
+        breaking=attribute(point_change, "positions_matching", lambda points, filter, between=None: list(range(len(points)))),
         caught_by=("updates_beside_each_other",),
         starred=False,
         by_seeds=True,
@@ -381,9 +361,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="an update keeps what it does not name",
         patched="point_change.payload_changer",
-        breaking=_attribute(point_change, "payload_changer", _forgetting_changer),
+        breaking=attribute(point_change, "payload_changer", _forgetting_changer),
         caught_by=("updates_beside_each_other",),
         starred=False,
         by_seeds=True,
     ),
+    *MOVE_MUTATIONS,
 )

@@ -49,6 +49,8 @@ class Watcher(DiskWatcher, Protocol):
 
     def stepped(self, replica: Replica) -> None: ...
     def matched(self, disk: ReplicaDisk, append: Append) -> None: ...
+    def steps_down(self, replica: ReplicaId, term: Term) -> None: ...
+    def answered(self, replica: ReplicaId, term: Term | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Replica:
     def lead_no_more(self, term: Term) -> None:
         """See the product's Replica."""
         self._writer.feed(LeadNoMore(term=term))
+        self._watcher.steps_down(self.id, term)
 
     def tell_space(self, reason: str | None) -> None:
         """See the product's Replica."""
@@ -203,8 +206,12 @@ class Replica:
         return Unavailable("not ready") if self._closing or not self.machine.serves_reads else None
 
     def _checked(self, found: Found, terms: ReadTerms, began: Term | None) -> Found | ShoalError:
-        sure = terms.consistency is not Consistency.PRIMARY or primary_read.is_sure(began, self._sure_term())
-        return found if sure and not self._closing else Unavailable("not certainly the primary")
+        if terms.consistency is not Consistency.PRIMARY:
+            return Unavailable("it is being closed") if self._closing else found
+        if self._closing or not primary_read.is_sure(began, self._sure_term()):
+            return Unavailable("not certainly the primary")
+        self._watcher.answered(self.id, began)
+        return found
 
     def _sure_term(self) -> Term | None:
         return primary_read.sure_term(self.machine, self._registration, self._lease_held)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from tests.simulation.data_loss_scripts import DATA_LOSS_SCRIPTS
+from tests.simulation.move_scripts import MOVE_SCRIPTS
 from tests.simulation.network import Mishap
+from tests.simulation.operator_scripts import OPERATOR_SCRIPTS
 from tests.simulation.replica import Replica
 from tests.simulation.stage import Stage, expands, gives_up, shrinks
 from tests.simulation.violation import hold
@@ -377,5 +379,7 @@ SCRIPTS: Mapping[str, Script] = {
         replicas_changed_live,
         full_disk_of_a_primary,
         *DATA_LOSS_SCRIPTS,
+        *MOVE_SCRIPTS,
+        *OPERATOR_SCRIPTS,
     )
 }

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.simulation.faults import Faults
+from tests.simulation.patience import short_patience
 from tests.simulation.product_logs import only_defects, told
 from tests.simulation.violation import Violation
 from tests.simulation.virtual_loop import unlisted_tasks
@@ -39,7 +40,7 @@ class Outcome:
 
 def run_seed(seed: int, *, trace: bool = False) -> Outcome:
     """Play one seed."""
-    with uncollected(), only_defects(), unlisted_tasks():
+    with uncollected(), only_defects(), unlisted_tasks(), short_patience():
         try:
             return _play(seed, trace=trace)
         finally:
@@ -48,7 +49,7 @@ def run_seed(seed: int, *, trace: bool = False) -> Outcome:
 
 def _play(seed: int, *, trace: bool) -> Outcome:
     began = time.perf_counter()
-    world = World(seed, workers=4 + seed % 2, replicas=(3, 2, 2, 3, 1)[seed % 5])
+    world = World(seed, workers=5 + seed % 2, replicas=(3, 2, 2, 3, 1)[seed % 5])
     if world.spec.replicas == 1:
         world.scheduler.at(GROWS_AT_S, lambda: world.alter(3))
     if trace:
@@ -94,6 +95,7 @@ def totals(world: World) -> Counter[str]:
     counts["failovers"] = configurations.failovers
     counts["expansions"] = configurations.expansions
     counts["shrinks"] = configurations.shrinks
+    counts.update(configurations.moves.counts)
     for kind, number in history.reads.items():
         counts[f"{kind} reads"] = number
     return counts

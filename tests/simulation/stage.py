@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shoal.core.ids import ReplicaId, WorkerId
 from shoal.core.shard_config import ShardConfig
 from shoal.store.codecs import decode_shard
 from shoal.store.interface import Put, Transaction
 from tests.simulation.client import WRITES, Client
+from tests.simulation.coordinator import Coordinator
 from tests.simulation.etcd import KEYS, Follower, Order
 from tests.simulation.network import Mishap
 from tests.simulation.violation import Violation
@@ -23,6 +25,10 @@ class Stage:
 
     def __init__(self, seed: int, *, workers: int = 4, replicas: int = 3, clients: int = 3) -> None:
         self.world = World(seed, workers=workers, replicas=replicas, clients=clients, think_s=0.1)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start every process, and let time pass until the cluster is whole."""
         self.world.begin()
         self.until(self._is_settled, "a whole cluster")
 
@@ -57,6 +63,38 @@ class Stage:
         """Return the workers of the other members of the isr."""
         config = self.config
         return [self.world.workers[config.worker_of[member]] for member in config.isr if member != config.primary]
+
+    def worker_of(self, replica: ReplicaId) -> Worker:
+        """Return the worker of a replica."""
+        return self.world.workers[self.config.worker_of[replica]]
+
+    def free(self) -> list[Worker]:
+        """Return the workers that hold nothing."""
+        taken = set(self.config.worker_of.values())
+        return [worker for worker in self.world.workers.values() if worker.me not in taken]
+
+    def homes(self) -> set[WorkerId]:
+        """Return the workers of all replicas."""
+        return set(self.config.worker_of.values())
+
+    @property
+    def leader(self) -> Coordinator:
+        """Return the coordinator that leads."""
+        self.until(lambda: self.world.etcd.map.leader is not None, "leading coordinator")
+        leader = self.world.etcd.map.leader
+        assert leader is not None
+        return next(each for each in self.world.coordinators if each.name == leader.address)
+
+    # What operators ask
+
+    def move(self, source: Worker, target: Worker) -> None:
+        """Apply a plan with one move."""
+        assert self.world.operator.apply([(source.me, target.me)])
+
+    def until_moved(self, seconds: float = 60.0) -> None:
+        """Let time pass until no plan is active and no shard moves."""
+        operator = self.world.operator
+        self.until(lambda: self.config.move is None and operator.unfinished() is None and self.world.is_whole(), "end of the plan", seconds)
 
     # Time
 
@@ -126,12 +164,12 @@ class Stage:
         self.world.etcd.orders.append(Order(wanted=wanted, mishap=mishap, met=note))
         return happened
 
-    def finish(self) -> None:
-        """End all faults, and check that the cluster becomes whole."""
+    def finish(self, whole: Callable[[], None] = lambda: None) -> None:
+        """End all faults, and check that the cluster becomes whole. whole: called when it is."""
         world = self.world
         world.network.heal()
         world.etcd.wake()
-        for process in world.servers():
+        for process in world.servers_in_use():
             process.wake()
             if not process.alive:
                 process.boot()
@@ -139,9 +177,12 @@ class Stage:
             process.observer.lag_until = 0.0
         for worker in world.workers.values():
             worker.disk.slow, worker.disk.full, worker.disk.opens = 1.0, False, True
+        for worker in world.workers.values():
+            worker.builds_until = 0.0
         for client in world.clients:
             client.writes = WRITES
-        world.finish()
+        world.operator.wind_up()
+        world.finish(whole)
 
 
 def expands(before: ShardConfig, after: ShardConfig) -> bool:
@@ -152,6 +193,36 @@ def expands(before: ShardConfig, after: ShardConfig) -> bool:
 def shrinks(before: ShardConfig, after: ShardConfig) -> bool:
     """Return whether a change removes a member from the isr."""
     return before.term == after.term and len(after.isr) < len(before.isr)
+
+
+def begins_move(before: ShardConfig, after: ShardConfig) -> bool:
+    """Return whether a change begins a move."""
+    return before.move is None and after.move is not None
+
+
+def target_joins(before: ShardConfig, after: ShardConfig) -> bool:
+    """Return whether the target of a move gets in sync."""
+    return after.move is not None and after.move.target in after.isr and after.move.target not in before.isr
+
+
+def asks_to_hand_over(before: ShardConfig, after: ShardConfig) -> bool:
+    """Return whether a change asks the primary to hand over."""
+    return before.successor is None and after.successor is not None
+
+
+def hands_over(before: ShardConfig, after: ShardConfig) -> bool:
+    """Return whether the primary makes another replica primary."""
+    return after.term == before.term + 1 and before.successor is not None and after.primary == before.successor
+
+
+def source_leaves(before: ShardConfig, after: ShardConfig) -> bool:
+    """Return whether the source of a move gets its tombstone."""
+    return before.move is not None and before.move.source in after.leaving and before.move.source not in before.leaving
+
+
+def target_leaves(before: ShardConfig, after: ShardConfig) -> bool:
+    """Return whether the target of a move that is given up gets its tombstone."""
+    return before.move is not None and before.move.target in after.leaving and before.move.target not in before.leaving
 
 
 def gives_up(before: ShardConfig, after: ShardConfig) -> bool:

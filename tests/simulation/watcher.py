@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shoal.core.ids import ReplicaId
+from shoal.core.ids import ReplicaId, Term
 from shoal.shard_worker.logic.replication.append import Append
 from shoal.shard_worker.logic.replication.record import Record
 from shoal.shard_worker.logic.replication.roles import Leading
@@ -16,6 +16,8 @@ from tests.simulation.disk import ReplicaDisk
 from tests.simulation.holdings import Holdings
 from tests.simulation.replica import Replica
 from tests.simulation.violation import Violation, hold
+
+AFTER = "a primary that has stepped down serves nothing more in its term"
 
 
 class ReplicaWatcher:
@@ -57,8 +59,25 @@ class ReplicaWatcher:
         if disk.last_seq < append.through:
             raise Violation("inv 1: what is promised is durable", f"{replica} promises {append.through}, its log ends at {disk.last_seq}")
 
+    def steps_down(self, replica: ReplicaId, term: Term) -> None:
+        """Note that a primary is told to hand over: it has led this term."""
+        self._configurations.moves.stepped_down.add((replica, term))
+
+    def answered(self, replica: ReplicaId, term: Term | None) -> None:
+        """Check a primary read that a replica answers. term: in which it leads."""
+        hold(
+            term is None or (replica, term) not in self._configurations.moves.stepped_down,
+            AFTER,
+            f"{replica} answers a primary read in term {term}",
+        )
+
     def _commit(self, replica: Replica, role: Leading, before: int, reached: int) -> None:
         config = role.config
+        hold(
+            (replica.id, config.term) not in self._configurations.moves.stepped_down,
+            AFTER,
+            f"{replica.id} commits {reached} in term {config.term}",
+        )
         leader = self._leader_of.setdefault(config.term, replica.id)
         hold(leader == replica.id, "inv 4: one replica commits in a term", f"{leader} and {replica.id} in term {config.term}")
         under = self._configurations.by_epoch.get(role.leadership.epoch)

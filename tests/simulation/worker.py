@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from shoal.core.cluster_map import ClusterMap, WorkerEntry
+from shoal.core.cluster_map import MOVES_FEATURE, ClusterMap, WorkerEntry
 from shoal.core.collection import CollectionSpec
 from shoal.core.errors import NotFound, ShoalError, Unavailable
 from shoal.core.ids import ReplicaId, RequestId, Revision, Seq, ShardId, Term, WorkerId
 from shoal.core.recovery import LogEnd
-from shoal.core.shard_calls import ReadTerms
+from shoal.core.shard_calls import ReadTerms, ReplicaStatus, SnapshotProgress, WorkerStatus
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.host import Host
@@ -23,6 +23,7 @@ from shoal.shard_worker.storage.folders.snapshot_manifest import STORE_FILE, Sna
 from tests.simulation.disk import ReplicaDisk, WorkerDisk
 from tests.simulation.etcd import KEYS, Follower
 from tests.simulation.folders import PinnedStore, SimDownloads, SimFolders
+from tests.simulation.older_map import OlderMaps
 from tests.simulation.peers import SimPeers
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import Resume
@@ -37,16 +38,23 @@ SPACE_EVERY_S = 1.0
 MOST_PIECES = 20
 MOST_OPEN, IDLE_CLOSE_S = 2, 0.02
 """Small, so that the files of replicas are often closed and opened again."""
+BUILDS_S = (0.0, 0.0, 4.0)
+"""For how long the indexes of a process are built after its start, at most; one of these, at random."""
 
 
 class Worker(Follower):
-    """One worker. `boot` begins a life, `crash` ends it."""
+    """One worker. `boot` begins a life, `crash` ends it.
+
+    moves: whether its program knows moves and hand-overs; an older one neither sees nor keeps them. builds_until: until
+    when it reports index builds.
+    """
 
     def __init__(self, world: World, name: str, zone: str) -> None:
         super().__init__(world.scheduler, name, rate=1.0 + world.scheduler.random.uniform(-0.024, 0.024))
         self._world, self.me, self._zone = world, WorkerId(name), zone
         self.disk = WorkerDisk(replay_bytes=world.replay_bytes)
         self.replicas: dict[ShardId, Replica] = {}
+        self.moves, self.builds_until = True, 0.0
 
     def boot(self) -> None:
         """Start the process: connect its parts as the product's WorkerRole does."""
@@ -54,6 +62,8 @@ class Worker(Follower):
         self._loop = loop = self._world.new_loop(self)
         self._pins: set[str] = set()
         self._pinned = 0
+        self._older = None if self.moves else OlderMaps()
+        self.builds_until = self.scheduler.now + self.scheduler.random.choice(BUILDS_S) * self.scheduler.random.random()
         self.replicas = {}
         self._host = Host(open=cast("dict[ShardId, Any]", self.replicas))
         store = SimStore(self._world.etcd, self, loop)
@@ -71,7 +81,8 @@ class Worker(Follower):
             ticks_per_ttl=TICKS_PER_TTL,
         )
         stores = OpenStores(most=MOST_OPEN, idle_s=IDLE_CLOSE_S, clock=self.clock)
-        fetch = SnapshotFetch(peers=self._peers, downloads=SimDownloads(self, self.disk))
+        self._downloads = SimDownloads(self, self.disk)
+        fetch = SnapshotFetch(peers=self._peers, downloads=self._downloads)
         self._assignments = Assignments(
             host=self._host,
             swaps=swaps,
@@ -101,7 +112,7 @@ class Worker(Follower):
         return broken or any(replica.failure is not None for replica in self.replicas.values())
 
     def _on_change(self) -> None:
-        newest: ClusterMap = self.observer.map
+        newest: ClusterMap = self.observer.map if self._older is None else self._older.seen(self.observer.map)
         self._membership.see(newest.workers.get(self.me))
         self._assignments.see_map(newest)
 
@@ -125,7 +136,14 @@ class Worker(Follower):
     def _entry(self) -> WorkerEntry:
         incarnation = f"{self.me}-{self.life}"
         return WorkerEntry(
-            id=self.me, address=self.me, incarnation=incarnation, pid=1, node=self.me, zone=self._zone, registration=Revision(0)
+            id=self.me,
+            address=self.me,
+            incarnation=incarnation,
+            pid=1,
+            node=self.me,
+            zone=self._zone,
+            registration=Revision(0),
+            features=frozenset({MOVES_FEATURE} if self.moves else ()),
         )
 
     # What its folders tell
@@ -141,7 +159,7 @@ class Worker(Follower):
 
     def dropped(self, disk: ReplicaDisk) -> None:
         """Note that a folder was deleted because of its tombstone."""
-        self._world.holdings.dropped(disk, self._world.etcd.map)
+        self._world.holdings.dropped(disk, self._world.etcd.map, self._world.committed)
 
     # What other processes ask
 
@@ -184,6 +202,25 @@ class Worker(Follower):
         found = [self.replicas[shard] for shard in shards if shard in self.replicas]
         ends = {each.id: LogEnd(term=each.machine.log.last_term, seq=each.machine.log.last_seq) for each in found if each.failure is None}
         answer(ends)
+
+    def status(self, answer: Resume) -> None:
+        """Answer with the sizes, the builds and the snapshots under way of the open replicas."""
+        builds = int(self.scheduler.now < self.builds_until)
+        replicas = {str(shard): self._replica_status(replica, builds) for shard, replica in self.replicas.items()}
+        failed = {str(shard): "failed" for shard in self._host.failed}
+        answer(WorkerStatus(memory_bytes=1 << 20, failed=failed, replicas=replicas, memory_budget_bytes=1 << 30))
+
+    def _replica_status(self, replica: Replica, builds: int) -> ReplicaStatus:
+        come = self._downloads.progress((replica.shard, replica.id))
+        return ReplicaStatus(
+            replica=replica.id,
+            role=replica.machine.role_name,
+            applied_seq=Seq(replica.machine.applied_seq),
+            memory_bytes=1 << 10,
+            disk_bytes=1 << 12,
+            builds_pending=builds,
+            snapshot=None if come is None else SnapshotProgress(done_bytes=come[0], total_bytes=come[1], bytes_per_s=1.0),
+        )
 
     def write(
         self, shard: ShardId, epoch: Revision, request_id: RequestId, kind: RecordKind, body: bytes, timeout_s: float, answer: Resume

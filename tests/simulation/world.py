@@ -7,12 +7,13 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionSpec, CollectionState
 from shoal.core.ids import CollectionId, ReplicaId, ShardId
+from shoal.core.rebalance import PlannedHandOver, PlannedMove, RebalanceEntry
 from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.logic.replication.leadership import REPLAY_BYTES
 from shoal.store.codecs import encode_collection
@@ -24,8 +25,10 @@ from tests.simulation.disk import ReplicaDisk
 from tests.simulation.etcd import KEYS, Etcd, Follower
 from tests.simulation.history import History
 from tests.simulation.holdings import Holdings
+from tests.simulation.move_checks import unnamed_folders
 from tests.simulation.network import Network
 from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.sim_operator import SimOperator
 from tests.simulation.violation import Violation, hold
 from tests.simulation.virtual_loop import VirtualLoop, forget
 from tests.simulation.watcher import ReplicaWatcher
@@ -89,6 +92,7 @@ class World:
         self.coordinators = [Coordinator(self, f"k{number}") for number in range(2)]
         self.clients = [Client(self, f"c{number}", think_s) for number in range(clients)]
         self.spec = CollectionSpec(name="sim", dim=2, replicas=replicas)
+        self.operator = SimOperator(self)
 
     @property
     def now(self) -> float:
@@ -152,22 +156,30 @@ class World:
             self.scheduler.run(min(end, self.now + 0.05))
         return bool(condition())
 
-    def finish(self) -> None:
-        """Check, after all faults, that the cluster becomes whole, all clients can write, and all replicas agree."""
+    def finish(self, whole: Callable[[], None] = lambda: None) -> None:
+        """Check, after all faults, that the cluster becomes whole, all clients can write, and all replicas agree.
+
+        whole: called as soon as it is whole.
+        """
         healed_at = self.now
 
-        def whole() -> bool:
+        def heals() -> bool:
             return self.is_whole() and all(client.succeeded_at > healed_at for client in self.clients)
 
-        if not self.run_until(whole, SETTLE_S):
+        if not self.run_until(heals, SETTLE_S):
             raise Violation("heals", f"{SETTLE_S} s after the last fault: {self.shape()}")
-        for client in self.clients:
-            client.stopping = True
-        hold(self.run_until(lambda: all(client.stopped for client in self.clients), 60.0), "heals", f"a client hangs: {self.shape()}")
+        whole()
+        self.stop_clients()
         self.run_until(self._is_quiet, 20.0)
         self._check_equal()
         self.history.check_end()
-        self._drop()
+        self.drop()
+
+    def stop_clients(self) -> None:
+        """Let every client end its call and make no other one."""
+        for client in self.clients:
+            client.stopping = True
+        hold(self.run_until(lambda: all(client.stopped for client in self.clients), 60.0), "heals", f"a client hangs: {self.shape()}")
 
     def is_active(self) -> bool:
         """Return whether the collection has been created."""
@@ -177,9 +189,21 @@ class World:
     def is_whole(self) -> bool:
         """Return whether the shard has all its replicas in sync, and nothing else."""
         config = self.config()
-        if config is None or config.elr or config.learners or config.leaving:
+        if config is None or config.elr or config.learners or config.leaving or config.move or config.successor:
+            return False
+        if self.operator.unfinished() is not None or self._left_over(config):
             return False
         return len(config.isr) == config.rf == self.spec.replicas and config.min_isr == self.spec.min_isr
+
+    def servers_in_use(self) -> list[Follower]:
+        """Return the workers and coordinators without the workers that operators have forgotten."""
+        return [each for each in self.servers() if each.name not in self.etcd.map.forgotten]
+
+    def _left_over(self, config: ShardConfig) -> list[ReplicaId]:
+        """Return the replicas on live workers that have folders and no place in the configuration."""
+        orphans = self.configurations.moves.orphans
+        live = (worker for name, worker in self.workers.items() if name in self.etcd.map.workers)
+        return [each for worker in live for each in unnamed_folders(self.shard, config, worker.disk.folders.keys(), orphans)]
 
     def shape(self) -> str:
         """Return the configuration and its replicas in one line."""
@@ -192,8 +216,13 @@ class World:
             role = "closed" if replica is None or replica.id != member else replica.machine.role_name
             shown.append(f"{member[:6]}@{home}:{role}" + ("" if replica is None else f":{replica.machine.applied_seq}"))
         groups = f"isr={_short(config.isr)} elr={_short(config.elr)} learners={_short(config.learners)} leaving={_short(config.leaving)}"
+        move = "" if config.move is None else f" move {config.move.source[:6]}->{config.move.target[:6]}"
+        successor = "" if config.successor is None else f" successor {config.successor[:6]}"
+        wanted = f"rf {config.rf} min {config.min_isr}{move}{successor}"
+        asked = self.operator.unfinished()
         return (
-            f"term {config.term} primary {config.primary[:6]} reg {config.primary_reg} rf {config.rf} min {config.min_isr} {groups} {shown}"
+            f"term {config.term} primary {config.primary[:6]} reg {config.primary_reg} {wanted} {groups} {shown}"
+            f"{'' if asked is None else f'; {asked}'}"
         )
 
     def _is_quiet(self) -> bool:
@@ -211,7 +240,7 @@ class World:
             same = store.points == truth and store.applied == self.committed.last_seq
             hold(same, "replicas are equal after healing", f"{disk.replica}: {store.applied} of {self.committed.last_seq}; {self.shape()}")
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Drop the collection while a worker crashes and returns; nothing of it may be left.
 
         Two exceptions: workers that are away for too long; and orphaned folders of a swap whose answer was lost, on
@@ -221,7 +250,7 @@ class World:
         assert config is not None
         homes = {*config.worker_of.values()} & set(self.etcd.map.workers)
         self._put_collection(CollectionState.DROPPING)
-        victim = self.workers[self.scheduler.random.choice(sorted(self.workers))]
+        victim = self.workers[self.scheduler.random.choice(sorted(set(self.workers) - set(self.etcd.map.forgotten)))]
         self.run(0.3 * self.scheduler.random.random())
         victim.crash(power=True)
         self.scheduler.at(self.now + 1.0, victim.boot)
@@ -239,10 +268,21 @@ class World:
         lives = collection is not None and collection.state is not CollectionState.DROPPING
         if entry != before.shards.get(self.shard) and entry is not None and lives:
             self.history.note("config", entry.epoch, entry.config.term, entry.config.isr)
-            self.configurations.see(self.shard, entry)
+            self.configurations.see(self.shard, entry, after)
             self.trace(f"epoch {entry.epoch}: {self.shape() if self.lines is not None else ''}")
+        if self.lines is not None and before.rebalance != after.rebalance and after.rebalance is not None:
+            self.trace(f"plan: {_told(after.rebalance)}")
+        if self.lines is not None and (before.drains, before.forgotten) != (after.drains, after.forgotten):
+            self.trace(f"drained: {sorted(after.drains)}, forgotten: {sorted(after.forgotten)}")
         if self.lines is not None and before.workers != after.workers:
             self.trace(f"workers: {sorted((name, worker.registration) for name, worker in after.workers.items())}")
+
+
+def _told(entry: RebalanceEntry) -> str:
+    items: tuple[PlannedMove | PlannedHandOver, ...] = (*entry.plan.moves, *entry.plan.hand_overs)
+    ends = {item.number: entry.outcomes.get(item.number, "") or entry.given_up.get(item.number, "") for item in items}
+    shown = ", ".join(f"{type(item).__name__} {item.source}->{item.target} {ends[item.number]}".strip() for item in items)
+    return f"{entry.plan.id} {entry.state}: {shown}"
 
 
 def _short(members: tuple[ReplicaId, ...]) -> list[str]:
