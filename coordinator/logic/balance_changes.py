@@ -17,7 +17,10 @@ from shoal.core.sizing import MIB
 MOST_GROWTH = 0.25
 """A plan is refused when a replica that it moves has grown by this part and by LEAST_GROWTH_BYTES."""
 
-LEAST_GROWTH_BYTES = MIB
+LEAST_GROWTH_BYTES = 32 * MIB
+"""So much is what a move costs besides its bytes. The caches of a store alone make a small replica that is written to
+grow by up to 24 MiB within seconds.
+"""
 
 MOST_REASONS = 10
 

@@ -92,7 +92,10 @@ class MovesScene:
                 return not found[0].pinned and wanted(found[0])
             return False
 
-        wait_until(look, "workers have told the sizes of their replicas")
+        try:
+            wait_until(look, "workers have told sizes and the plan is as wanted")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the last one was {found}") from None
         return found[0]
 
     def progress(self) -> RebalanceProgress | None:
