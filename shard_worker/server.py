@@ -160,7 +160,7 @@ class WorkerRole:
             task.result()
 
     async def stop(self) -> None:
-        """Stop: hand over what it leads, refuse new calls, revoke the registration, close replicas, unlock the
+        """Stop: hand over what it leads, revoke the registration, refuse new calls, close replicas, unlock the
         folder.
         """
         if self._parts is not None:
@@ -169,9 +169,11 @@ class WorkerRole:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._parts is not None:
+            # Before it is silent, so that nobody waits for a member that will not answer.
+            await self._parts.membership.close()
         await asyncio.gather(*(each.stop(GRACE_S) for each in (self._server, self._http) if each is not None))
         if self._parts is not None:
-            await self._parts.membership.close()
             await self._parts.assignments.close()
             await self._parts.stores.close()
             await self._parts.peers.close()

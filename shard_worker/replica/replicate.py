@@ -34,6 +34,10 @@ class PeerCalls(Protocol):
         """Send records to a member. Raises a ShoalError if it does not answer or cannot take them."""
         ...
 
+    def is_registered(self, worker: WorkerId) -> bool:
+        """Return whether the worker is in the newest map. One that was stopped leaves it at once."""
+        ...
+
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         """Put a configuration if its epoch is still `base`.
 
@@ -83,10 +87,10 @@ class Replicate:
             answer = await self._peers.append(effect.worker, effect.append, APPEND_TIMEOUT_S + size / BYTES_PER_S)
         except ShoalError as error:
             log.debug(event("append_unanswered", shard=effect.append.shard, worker=effect.worker, reason=error.message))
-            self._feed(PeerSilent(peer=peer, serial=effect.serial))
+            self._feed(PeerSilent(peer=peer, serial=effect.serial, gone=not self._peers.is_registered(effect.worker)))
         except Exception:
             log.exception(event("append_failed", shard=effect.append.shard, worker=effect.worker))
-            self._feed(PeerSilent(peer=peer, serial=effect.serial))
+            self._feed(PeerSilent(peer=peer, serial=effect.serial, gone=not self._peers.is_registered(effect.worker)))
         else:
             self._feed(PeerAnswered(peer=peer, serial=effect.serial, answer=answer))
 

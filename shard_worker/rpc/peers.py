@@ -54,6 +54,10 @@ class GrpcPeers:
         """See PeerCalls."""
         return messages.answer_from_message(await self._call(worker, "Append", messages.append_to_message(append), timeout_s))
 
+    def is_registered(self, worker: WorkerId) -> bool:
+        """See PeerCalls."""
+        return worker in self._workers
+
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         """See PeerCalls."""
         return await self._swaps.swap(config, base, config.primary_reg)

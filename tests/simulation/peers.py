@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.errors import DeadlineExceeded, Unavailable
 from shoal.core.ids import ReplicaId, Revision, ShardId, WorkerId
 from shoal.core.shard_config import ShardConfig
@@ -32,14 +33,27 @@ class Peer(Protocol):
 class SimPeers:
     """The calls of one life of a worker. workers: all of them, by id; each is a Process and a Peer."""
 
-    def __init__(self, process: Process, loop: VirtualLoop, network: Network, workers: Mapping[str, Any], swaps: ConfigSwaps) -> None:
+    def __init__(
+        self,
+        process: Process,
+        loop: VirtualLoop,
+        network: Network,
+        workers: Mapping[str, Any],
+        swaps: ConfigSwaps,
+        cluster: Callable[[], ClusterMap],
+    ) -> None:
         self._process, self._loop, self._network, self._workers, self._swaps = process, loop, network, workers, swaps
+        self._cluster = cluster
 
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         """See PeerCalls."""
         peer: Peer = self._workers[worker]
         answer: AppendAnswer = await self._call(worker, lambda resume: peer.take_append(append, timeout_s, resume), timeout_s)
         return answer
+
+    def is_registered(self, worker: WorkerId) -> bool:
+        """See PeerCalls."""
+        return worker in self._cluster().workers
 
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         """See PeerCalls."""

@@ -68,7 +68,7 @@ class Worker(Follower):
         self._host = Host(open=cast("dict[ShardId, Any]", self.replicas))
         store = SimStore(self._world.etcd, self, loop)
         swaps = ConfigSwaps(store=store, keys=KEYS, me=self.me)
-        self._peers = SimPeers(self, loop, self._world.network, self._world.workers, swaps)
+        self._peers = SimPeers(self, loop, self._world.network, self._world.workers, swaps, lambda: self.observer.map)
         self.observer = self._world.etcd.observe(self, lambda _: self._on_change())
         self._membership = Membership(
             store=store,

@@ -113,10 +113,14 @@ class PeerAnswered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PeerSilent:
-    """The append with this serial was not answered; it may have arrived."""
+    """The append with this serial was not answered; it may have arrived.
+
+    gone: the worker of the member is not registered any more.
+    """
 
     peer: ReplicaId
     serial: int
+    gone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -237,11 +237,11 @@ class Leadership:
         # A snapshot that is made from now on holds all that is applied now.
         return peer.needs_snapshot(Seq(applied + 1)) if may_be_long and self._log.bytes_from(following) > self._replay_bytes else peer
 
-    def silent(self, peer_id: ReplicaId, serial: int) -> None:
-        """Note that an append was not answered. It may have arrived."""
+    def silent(self, peer_id: ReplicaId, serial: int, *, gone: bool = False) -> None:
+        """Note that an append was not answered. It may have arrived. gone: the worker is not registered any more."""
         peer = self._peer_of(peer_id, serial)
         if peer is not None:
-            self.peers[peer_id] = peer.unanswered()
+            self.peers[peer_id] = peer.unanswered(gone=gone)
 
     def read(self, peer_id: ReplicaId, from_seq: Seq, records: tuple[Record, ...], commit_seq: Seq, now_ms: int) -> list[LeadershipEffect]:
         """Take the records read from the log for a member. No records: they are trimmed, and it needs a snapshot."""
@@ -303,7 +303,7 @@ class Leadership:
         if config.elr and len(config.isr) >= config.min_isr and self._has_begun():
             return without_eligible(config)
         for peer in self.peers.values():
-            if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, now_ms):
+            if may_shrink(config, peer.id) and self._is_to_leave_isr(peer, commit_seq, now_ms):
                 return shrunk(config, peer.id)
         joins = next((peer for peer in self._with_a_place() if self._may_join(peer, commit_seq, now_ms)), None)
         return None if joins is None else expanded(config, joins.id)
@@ -334,7 +334,11 @@ class Leadership:
         in_sync = (peer for peer in self.peers.values() if peer.id in self.config.isr)
         return self._log.durable_seq >= self.noop and all(peer.match >= self.noop for peer in in_sync)
 
-    def _is_to_leave_isr(self, peer: Peer, now_ms: int) -> bool:
+    def _is_to_leave_isr(self, peer: Peer, commit_seq: Seq, now_ms: int) -> bool:
+        if peer.gone and commit_seq < self._log.last_seq:
+            # Its worker was stopped, or lost its lease and cannot be reached. A record waits for it: do not let it wait
+            # for long. Without a waiting record it stays, so that it may lead when all workers are stopped.
+            return True
         if peer.waited_ms(now_ms) >= SHRINK_AFTER_MS or peer.lost_records or isinstance(peer.progress, OtherHistory):
             return True
         stay = [self.peers[each] for each in keepers(self.config, peer.id) if each in self.peers]

@@ -226,8 +226,8 @@ class ReplicaMachine:
                 return self._step_down(f"a member knows term {term}") if term > leadership.config.term else []
             case PeerAnswered(peer=peer, serial=serial, answer=answer):
                 leadership.answered(peer, serial, answer)
-            case PeerSilent(peer=peer, serial=serial):
-                leadership.silent(peer, serial)
+            case PeerSilent(peer=peer, serial=serial, gone=gone):
+                leadership.silent(peer, serial, gone=gone)
             case LogRead(peer=peer, from_seq=from_seq, records=records):
                 return list(leadership.read(peer, from_seq, records, self.commit_seq, self._now_ms))
             case SwapEnded(base=base, outcome=outcome, revision=revision):

@@ -124,7 +124,8 @@ class Peer:
     """Another member, as the primary knows it.
 
     match: its log is durable and equal to the primary's up to here; no_room: why it had no room for upserts in its last
-    answer; lost_records: it lacks records that it had acknowledged, and is still in the isr.
+    answer; lost_records: it lacks records that it had acknowledged, and is still in the isr; gone: it did not answer
+    last, and its worker was not registered then.
     """
 
     id: ReplicaId
@@ -133,6 +134,7 @@ class Peer:
     match: Seq = Seq(0)
     no_room: NoRoom | None = None
     lost_records: bool = False
+    gone: bool = False
     exchange: Exchange = Exchange()
 
     def waited_ms(self, now_ms: int) -> int:
@@ -158,16 +160,16 @@ class Peer:
         """Return the peer with an append under way. size_bytes, to_end: see Exchange."""
         assert not self.under_way, f"an append to {self.id} is under way"
         exchange = self.exchange.sent(serial=serial, now_ms=now_ms, size_bytes=size_bytes, to_end=to_end, commit_seq=commit_seq)
-        return self._with(self.progress, self.match, self.no_room, exchange)
+        return self._with(self.progress, self.match, self.no_room, exchange, gone=self.gone)
 
     def matched(self, through: Seq, no_room: NoRoom | None) -> Peer:
         """Return the peer after the answer that its log equals the primary's up to `through`."""
         match = Seq(max(self.match, through))
         exchange = self.exchange.answered(progress=through > self.match or self.exchange.to_end)
         progress = Replicating(next=Seq(max(self.following().next, match + 1)))
-        return self._with(progress, match, no_room, exchange)
+        return self._with(progress, match, no_room, exchange, gone=False)
 
-    def _with(self, progress: Progress, match: Seq, no_room: NoRoom | None, exchange: Exchange) -> Peer:
+    def _with(self, progress: Progress, match: Seq, no_room: NoRoom | None, exchange: Exchange, *, gone: bool) -> Peer:
         # Each append makes two peers, and `replace` takes three times as long.
         return Peer(
             id=self.id,
@@ -176,6 +178,7 @@ class Peer:
             match=match,
             no_room=no_room,
             lost_records=self.lost_records,
+            gone=gone,
             exchange=exchange,
         )
 
@@ -197,12 +200,12 @@ class Peer:
             return known
         return replace(known, progress=Replicating(next=Seq(equal + 1)))
 
-    def unanswered(self) -> Peer:
-        """Return the peer after an append failed. Records that may not have arrived are sent again."""
+    def unanswered(self, *, gone: bool = False) -> Peer:
+        """Return the peer after an append failed. Records that may not have arrived are sent again. gone: see Peer."""
         before = self.following()
         following = Seq(min(before.next, self.match + 1)) if self.match else before.next
         still = replace(before, next=following) if isinstance(before, NeedsSnapshot) else Probing(next=following)
-        return replace(self, progress=still, exchange=self.exchange.unanswered())
+        return replace(self, progress=still, gone=gone, exchange=self.exchange.unanswered())
 
     def reads(self) -> Peer:
         """Return the peer while its next records are being read from the log."""

@@ -57,6 +57,9 @@ class FleetPeers:
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         return await self._to(worker).host.replica(append.shard).append(append, timeout_s)
 
+    def is_registered(self, worker: WorkerId) -> bool:
+        return worker in self._me.observer.map.workers
+
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         return await self._me.swaps.swap(config, base, config.primary_reg)
 

@@ -59,6 +59,9 @@ class Alone:
     async def append(self, worker: WorkerId, append: Append, timeout_s: float) -> AppendAnswer:
         raise AssertionError(f"an append to {worker}")
 
+    def is_registered(self, worker: WorkerId) -> bool:
+        raise AssertionError(f"an append to {worker}")
+
     async def swap(self, config: ShardConfig, base: Revision) -> tuple[SwapOutcome, Revision]:
         raise AssertionError(f"a swap on {base}")
 

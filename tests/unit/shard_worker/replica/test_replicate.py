@@ -56,6 +56,9 @@ class SlowLink:
             raise DeadlineExceeded("the link is slow")
         return LogMatches(through=append.through)
 
+    def is_registered(self, worker):
+        return False
+
     async def swap(self, config, base):
         raise AssertionError(f"a swap on {base}")
 
@@ -82,9 +85,14 @@ def test_an_append_that_is_not_answered_in_its_time_makes_its_member_silent():
         async def never(worker, append, timeout_s):
             raise DeadlineExceeded("nobody answers")
 
-        replicate = Replicate(peers=SimpleNamespace(append=never), feed=heard.put_nowait, read_log=None)
+        registered = [OTHER]
+        peers = SimpleNamespace(append=never, is_registered=lambda worker: worker in registered)
+        replicate = Replicate(peers=peers, feed=heard.put_nowait, read_log=None)
         replicate.perform(SendAppend(worker=OTHER, serial=1, append=append_of(b"x")))
         assert await asyncio.wait_for(heard.get(), 20.0) == PeerSilent(peer=B, serial=1)
+        registered.clear()
+        replicate.perform(SendAppend(worker=OTHER, serial=2, append=append_of(b"x")))
+        assert await asyncio.wait_for(heard.get(), 20.0) == PeerSilent(peer=B, serial=2, gone=True)
         await replicate.close()
 
     asyncio.run(run())
