@@ -207,16 +207,16 @@ class WorkerRole:
             _, http_port = split(await self._http.start())
         return address, http_port
 
-    def _wire(self, folder: WorkerFolder, address: str, http_port: int, source: SnapshotSource) -> _Parts:
-        settings = self._settings
-        me = WorkerEntry(
+    def _entry(self, folder: WorkerFolder, address: str, http_port: int) -> WorkerEntry:
+        """Return the registration of this worker, before it has one."""
+        return WorkerEntry(
             id=folder.worker_id,
             address=address,
             http_port=http_port,
             incarnation=self._incarnation,
             pid=os.getpid(),
-            node=settings.node or socket.gethostname(),
-            zone=settings.zone,
+            node=self._settings.node or socket.gethostname(),
+            zone=self._settings.zone,
             memory_budget_bytes=self.host.memory.budget_bytes,
             file_budget=self.host.files.for_replicas,
             replica_files=self.host.files.each,
@@ -225,6 +225,10 @@ class WorkerRole:
             started_ms=self._started_ms,
             registration=Revision(0),
         )
+
+    def _wire(self, folder: WorkerFolder, address: str, http_port: int, source: SnapshotSource) -> _Parts:
+        settings = self._settings
+        me = self._entry(folder, address, http_port)
         membership = Membership(store=self._store, keys=self._keys, me=me, lease_ttl_s=settings.lease_ttl_s, changed=self._on_change)
         engine = EngineSettings(
             growing_rows=settings.growing_rows,

@@ -16,7 +16,7 @@ LOOK_S = 0.25
 """A new rate counts after so long, also for those that wait."""
 
 
-class Pace:
+class SendingPace:
     """One rate, shared by all who wait at it. bytes_per_s: returns the present rate, above 0. For one event loop."""
 
     def __init__(self, bytes_per_s: Callable[[], float]) -> None:

@@ -20,7 +20,7 @@ from shoal.runtime.logs import event
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.logic.replication.events import DISK_LIMIT
 from shoal.shard_worker.replica.replica import Replica
-from shoal.shard_worker.snapshots.pace import Pace
+from shoal.shard_worker.snapshots.pace import SendingPace
 from shoal.shard_worker.storage.folders.snapshot_export import PinnedSnapshot, read_piece
 from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from shoal.shard_worker.storage.space import disk_space, leaves_room
@@ -49,7 +49,7 @@ class SnapshotSource:
         the present rate of all pieces for moves together.
         """
         self._host, self._folder = host, folder
-        self._paces = {False: Pace(lambda: bytes_per_s), True: Pace(move_bytes_per_s)}
+        self._paces = {False: SendingPace(lambda: bytes_per_s), True: SendingPace(move_bytes_per_s)}
         self._pins: dict[str, _Pin] = {}
         self._beginning: dict[asyncio.Task[SnapshotManifest], bool] = {}
         self._ending: set[asyncio.Task[None]] = set()

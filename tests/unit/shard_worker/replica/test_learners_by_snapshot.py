@@ -17,7 +17,7 @@ from shoal.shard_worker.hosting import roomless_snapshots
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.memory import WorkerMemory
 from shoal.shard_worker.snapshots import source as snapshot_source
-from shoal.shard_worker.snapshots.pace import Pace
+from shoal.shard_worker.snapshots.pace import SendingPace
 from shoal.shard_worker.storage.space import DiskSpace
 from tests.support.worker.fleet import SHARD, Fleet, Member, fleet, until
 from tests.unit.shard_worker.replica.test_texts_of_learners import is_primary, snapshots_of
@@ -145,14 +145,14 @@ def test_a_worker_without_memory_for_a_replica_fetches_nothing_tells_so_and_goes
 
 def test_a_fetch_for_a_move_says_so_and_is_seen_in_the_status_of_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
-    real = Pace.wait
+    real = SendingPace.wait
 
-    async def held_up(self: Pace, size_bytes: int) -> None:
+    async def held_up(self: SendingPace, size_bytes: int) -> None:
         begun.set()
         await go_on.wait()
         await real(self, size_bytes)
 
-    monkeypatch.setattr(Pace, "wait", held_up)
+    monkeypatch.setattr(SendingPace, "wait", held_up)
 
     async def run() -> None:
         async with fleet(tmp_path, SETTINGS) as world:

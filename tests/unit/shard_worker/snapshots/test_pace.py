@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shoal.shard_worker.snapshots import pace as pace_module
-from shoal.shard_worker.snapshots.pace import LEAST_PIECE_BYTES, LOOK_S, PIECE_S, Pace
+from shoal.shard_worker.snapshots.pace import LEAST_PIECE_BYTES, LOOK_S, PIECE_S, SendingPace
 
 
 class Time:
@@ -28,7 +28,7 @@ def time(monkeypatch):
 
 def test_pieces_together_keep_the_rate(time):
     async def run():
-        pace = Pace(lambda: 1_000.0)
+        pace = SendingPace(lambda: 1_000.0)
         for _ in range(11):
             await pace.wait(500)
         assert time.now_s == pytest.approx(5.0)
@@ -40,7 +40,7 @@ def test_a_new_rate_counts_for_those_that_wait(time):
     rate = [1.0]
 
     async def run():
-        pace = Pace(lambda: rate[0])
+        pace = SendingPace(lambda: rate[0])
         await pace.wait(1_000)
         real = time.sleep
 
@@ -57,7 +57,7 @@ def test_a_new_rate_counts_for_those_that_wait(time):
 
 def test_what_was_not_sent_in_time_is_no_credit(time):
     async def run():
-        pace = Pace(lambda: 1_000.0)
+        pace = SendingPace(lambda: 1_000.0)
         time.now_s += 1_000.0
         await pace.wait(2_000)
         await pace.wait(1)
@@ -67,7 +67,7 @@ def test_what_was_not_sent_in_time_is_no_credit(time):
 
 
 def test_a_low_rate_makes_pieces_small():
-    assert Pace(lambda: 1e9).most_bytes(2_000_000) == 2_000_000
-    assert Pace(lambda: 1e6).most_bytes(2_000_000) == int(PIECE_S * 1e6)
-    assert Pace(lambda: 1.0).most_bytes(2_000_000) == LEAST_PIECE_BYTES
-    assert Pace(lambda: 1.0).most_bytes(10) == 10
+    assert SendingPace(lambda: 1e9).most_bytes(2_000_000) == 2_000_000
+    assert SendingPace(lambda: 1e6).most_bytes(2_000_000) == int(PIECE_S * 1e6)
+    assert SendingPace(lambda: 1.0).most_bytes(2_000_000) == LEAST_PIECE_BYTES
+    assert SendingPace(lambda: 1.0).most_bytes(10) == 10

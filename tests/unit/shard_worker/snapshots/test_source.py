@@ -15,7 +15,7 @@ import pytest
 from shoal.core.errors import NotFound, ResourceExhausted
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.snapshots import source as snapshot_source
-from shoal.shard_worker.snapshots.pace import Pace
+from shoal.shard_worker.snapshots.pace import SendingPace
 from shoal.shard_worker.snapshots.source import FORGOTTEN_AFTER_S, MOST_PINS, SnapshotSource
 from shoal.shard_worker.storage.failure import StorageFailed
 from shoal.shard_worker.storage.folders import snapshot_export
@@ -232,7 +232,7 @@ def test_moves_have_places_and_a_rate_of_their_own(tmp_path, monkeypatch):
 
     async def run():
         async with source_of(tmp_path) as before:
-            monkeypatch.setattr(Pace, "wait", note)
+            monkeypatch.setattr(SendingPace, "wait", note)
             source = SnapshotSource(host=before._host, folder=tmp_path, bytes_per_s=1, move_bytes_per_s=lambda: 2)
             moves = [await source.begin(dataclasses.replace(ASKED, move=True)) for _ in range(MOST_PINS)]
             with pytest.raises(ResourceExhausted, match="snapshots for moves"):
