@@ -15,11 +15,11 @@ from shoal.coordinator.logic.reported_sizes import Statuses
 from shoal.core.cluster_map import ClusterMap, WorkerEntry
 from shoal.core.collection import CollectionState
 from shoal.core.ids import WorkerId
-from shoal.core.rebalance import PlanKind, PlanState, RebalancePlan
+from shoal.core.rebalance import Drain, PlanKind, PlanState, RebalancePlan
 from shoal.core.shard_config import replica_on
 
 STEADY_S = 60.0
-"""How long the members must have been the same, in seconds, before an automatic plan is made."""
+"""How long members and drains must have been the same, in seconds, before an automatic plan is made."""
 
 AUTO_EVERY_S = 600.0
 """Least time in seconds between the beginnings of two automatic plans."""
@@ -70,13 +70,14 @@ class Emptying:
 class BalanceMemory:
     """What a coordinator remembers between its turns. Immutable: each change returns the next.
 
-    members: live workers and their registrations, unchanged since members_since_s; emptyings: of drained workers;
+    members, drains: live workers and what is drained, unchanged since steady_since_s; emptyings: of drained workers;
     looked_at: the map of the last look for an automatic plan, and looked_sizes what each worker held then;
     next_look_s: when the next look may be.
     """
 
     members: Mapping[WorkerId, WorkerEntry] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
-    members_since_s: float = 0.0
+    drains: Mapping[WorkerId, Drain] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    steady_since_s: float = 0.0
     emptyings: Mapping[WorkerId, Emptying] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
     looked_at: ClusterMap | None = None
     looked_sizes: Mapping[WorkerId, int] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
@@ -84,11 +85,17 @@ class BalanceMemory:
 
     def seen(self, cluster: ClusterMap, now_s: float) -> Self:
         """Return the memory after this map."""
-        if self.members is cluster.workers and self.emptyings.keys() <= cluster.drains.keys():
+        if self.members is cluster.workers and self.drains is cluster.drains:
             return self
         emptyings = {worker: last for worker, last in self.emptyings.items() if worker in cluster.drains}
-        since_s = self.members_since_s if self.members == cluster.workers else now_s
-        return dataclasses.replace(self, members=cluster.workers, members_since_s=since_s, emptyings=emptyings)
+        steady = self.members == cluster.workers and self.drains == cluster.drains
+        return dataclasses.replace(
+            self,
+            members=cluster.workers,
+            drains=cluster.drains,
+            steady_since_s=self.steady_since_s if steady else now_s,
+            emptyings=emptyings,
+        )
 
     def emptied(self, cluster: ClusterMap, worker: WorkerId, now_s: float) -> Self:
         """Return the memory after a plan for a drained worker was made now, whether it was put or not."""
@@ -168,7 +175,7 @@ def _is_named(cluster: ClusterMap, worker: WorkerId) -> bool:
 
 
 def _may_look(cluster: ClusterMap, statuses: Statuses, memory: BalanceMemory, *, now_s: float, now_ms: int) -> bool:
-    if not cluster.balance.auto or now_s < memory.next_look_s or now_s - memory.members_since_s < STEADY_S:
+    if not cluster.balance.auto or now_s < memory.next_look_s or now_s - memory.steady_since_s < STEADY_S:
         return False
     last = cluster.rebalance
     if last is not None and last.plan.kind is PlanKind.AUTO and now_ms - last.started_ms < AUTO_EVERY_S * 1_000:

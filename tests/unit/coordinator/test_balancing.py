@@ -211,7 +211,7 @@ def test_switching_it_off_in_the_last_moment_is_heard() -> None:
     operated(scenario)
 
 
-def test_members_must_have_been_the_same_for_a_minute() -> None:
+def test_members_and_drains_must_have_been_the_same_for_a_minute() -> None:
     async def scenario(it: Operated) -> None:
         it.logic.moves, it.logic.workers = (MOVE,), OFF
         await switched_on(it)
@@ -220,7 +220,12 @@ def test_members_must_have_been_the_same_for_a_minute() -> None:
         await it.register(able_worker("w3"))
         it.op.clock.advance(STEADY_S)
         assert await plan_kind(it) is None
-        it.op.clock.advance(STEADY_S)
+        it.op.clock.advance(STEADY_S / 2)
+        await it.operator.drain(DrainWorker(worker="w3", primaries_only=True), 5.0)
+        assert await plan_kind(it) is None
+        it.op.clock.advance(STEADY_S - 1.0)
+        assert await plan_kind(it) is None
+        it.op.clock.advance(1.0)
         assert await plan_kind(it) is PlanKind.AUTO
 
     operated(scenario)
