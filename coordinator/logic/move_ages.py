@@ -38,7 +38,7 @@ class MoveAges:
     def __init__(
         self, shards: Mapping[ShardId, _MoveSeen] | None = None, plan: Revision | None = None, idle_since_s: float | None = None
     ) -> None:
-        """plan: revision of the plan that has not ended; idle_since_s: since when it runs with nothing under way."""
+        """plan: revision of the plan that goes on; idle_since_s: since when it runs with nothing under way."""
         self._shards, self._plan, self._idle_since_s = dict(shards or {}), plan, idle_since_s
 
     def seen(self, cluster: ClusterMap, shards: Iterable[ShardId], reports: Reports, now_s: float) -> Self:
@@ -49,14 +49,14 @@ class MoveAges:
             if entry is not None and (entry.config.move is not None or entry.config.successor is not None):
                 moving[shard] = _next(self._shards.get(shard), entry.config, reports, now_s)
         plan = cluster.rebalance
-        open_plan = None if plan is None or plan.ended else plan.revision
+        open_plan = None if plan is None or plan.ended or plan.state is PlanState.PAUSED else plan.revision
         runs = plan is not None and plan.state is PlanState.RUNS and not moving
         same = open_plan == self._plan and self._idle_since_s is not None
         return type(self)(moving, open_plan, (self._idle_since_s if same else now_s) if runs else None)
 
     @property
     def under_way(self) -> bool:
-        """Return whether a replica moves, a hand-over is asked for, or a plan has not ended."""
+        """Return whether a replica moves, a hand-over is asked for, or a plan goes on, not paused."""
         return bool(self._shards) or self._plan is not None
 
     def ages(self, now_s: float) -> Mapping[ShardId, MoveAge]:

@@ -89,14 +89,14 @@ def moving_step(
 def drained_step(entry: ShardEntry, snapshot: Snapshot, loads: PrimaryLoads) -> AskSuccessor | None:
     """Return the step that takes the lead from a worker that is drained; None if it need not, or nobody else can.
 
-    The successor is the replica in sync whose live worker, not drained, leads the fewest shards.
+    The successor is the replica in sync whose live worker, not drained, leads the fewest shards. The target of a move
+    is asked only when it is warm.
     """
     config, drains = entry.config, snapshot.map.drains
     drained = config.primary_worker in drains and config.state is ShardState.ACTIVE and config.successor is None
     if not drained or not has_primary(config, snapshot.map.workers):
         return None
-    source = None if config.move is None else config.move.source
-    may = {config.worker_of[each]: each for each in config.isr if each != source and may_be_asked(config, each, snapshot.map)}
+    may = {config.worker_of[each]: each for each in _ready(config, snapshot) if may_be_asked(config, each, snapshot.map)}
     homes = [home for home in may if home not in drains]
     if not homes:
         return None
@@ -126,7 +126,8 @@ def trouble_of(config: ShardConfig, move: Move, snapshot: Snapshot) -> str | Non
     gone_s = absent_s(config, move.target, snapshot)
     if gone_s >= TARGET_GONE_S:
         return f"worker {worker} is gone"
-    if worker in snapshot.map.drains:
+    drain = None if worker is None else snapshot.map.drains.get(worker)
+    if drain is not None and not drain.primaries_only:
         return f"worker {worker} is drained"
     age = snapshot.moving.get(config.shard)
     if age is not None and age.stuck_s >= NO_PROGRESS_S:
@@ -160,6 +161,15 @@ def target_status(config: ShardConfig, move: Move, reports: Mapping[WorkerId, Wo
 def is_cold(status: ReplicaStatus | None) -> bool:
     """Return whether a target in sync builds indexes, or has not yet said that it is in sync."""
     return status is None or status.role in (ReplicaRole.LEARNER, ReplicaRole.WAITING) or status.builds_pending > 0
+
+
+def _ready(config: ShardConfig, snapshot: Snapshot) -> tuple[ReplicaId, ...]:
+    """Return the members of the isr that neither leave by a move nor have come by one and still build their indexes."""
+    move = config.move
+    if move is None:
+        return config.isr
+    cold = () if _is_warm(config, move, snapshot) else (move.target,)
+    return tuple(member for member in config.isr if member not in (move.source, *cold))
 
 
 def _may_stay_asked(config: ShardConfig, successor: ReplicaId, cluster: ClusterMap) -> bool:

@@ -223,7 +223,7 @@ def passing(config: ShardConfig) -> ReplicaId | None:
 
 def may_take_over(config: ShardConfig, replica: ReplicaId) -> bool:
     """Return whether the primary may hand over to a replica: it is another one in sync, it stays, and it can commit."""
-    return replica in config.isr and replica not in (config.primary, *config.leaving) and len(config.isr) >= config.min_isr
+    return replica in config.isr and replica not in (config.primary, *config.leaving) and may_commit(config)
 
 
 def departed(config: ShardConfig, member: ReplicaId) -> ShardConfig:

@@ -90,5 +90,8 @@ def test_something_is_under_way_while_a_replica_moves_or_a_plan_has_not_ended() 
     ended = dataclasses.replace(plan, state=PlanState.DONE, outcomes={1: ItemState.DONE})
     assert not seen(MoveAges(), WHOLE, 1.0).under_way
     assert not seen(MoveAges(), WHOLE, 1.0, plan=ended).under_way
+    paused = dataclasses.replace(plan, state=PlanState.PAUSED)
+    assert not seen(MoveAges(), WHOLE, 1.0, plan=paused).under_way
+    assert seen(MoveAges(), COPYING, 1.0, plan=paused).under_way
     assert seen(MoveAges(), WHOLE, 1.0, plan=plan).under_way
     assert seen(MoveAges(), COPYING, 1.0).under_way

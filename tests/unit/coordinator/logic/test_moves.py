@@ -235,6 +235,7 @@ def test_a_move_is_given_up_when_its_target_is_gone_drained_or_makes_no_progress
 GOES_ON: list[dict[str, Any]] = [
     {"live": ("ws", "wb", "wx"), "absent": {"wt": TARGET_GONE_S - 1}},
     {"age": MoveAge(stuck_s=NO_PROGRESS_S - 1)},
+    {"drains": {"wt": True}},
 ]
 
 
@@ -339,6 +340,14 @@ def test_the_primary_of_a_drained_worker_is_asked_to_hand_over_to_the_one_that_l
 )
 def test_a_drain_waits_while_nobody_else_in_sync_can_lead_or_it_is_asked_already(config: ShardConfig, seen: dict[str, Any]) -> None:
     assert drained(config, **seen) is None
+
+
+def test_the_only_other_replica_in_sync_takes_the_lead_of_a_drained_worker_once_it_has_built_its_indexes() -> None:
+    moving = config_of("st", primary="s", rf=1)
+    assert drained(moving, drains={"ws": False}, reports=status_of(builds=1)) is None
+    step = drained(moving, drains={"ws": False})
+    assert isinstance(step, AskSuccessor)
+    assert step.config.successor == T
 
 
 def test_the_primaries_of_a_drained_worker_are_spread_over_the_others() -> None:

@@ -146,6 +146,7 @@ def test_a_primary_hands_over_only_to_another_replica_in_sync_that_stays_and_can
     whole = config("abc", learners="d", leaving="c", min_isr=2)
     assert [each for each in (A, B, C, D) if may_take_over(whole, each)] == [B]
     assert not may_take_over(config("ab", min_isr=3), B)
+    assert not may_take_over(config("ab", elr="c"), B), "nothing is committed beside who is eligible"
     asked = replace(whole, successor=B)
     after = handed_over(asked, Revision(9))
     assert after == replace(whole, term=Term(4), primary=B, primary_reg=Revision(9), successor=None)
