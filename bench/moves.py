@@ -34,7 +34,7 @@ PARTS = ("join", "load", "hand-overs")
 NAME = "fashion"
 SHARDS = 12
 HAND_OVERS, HANDED_SHARDS, HANDED_DIM = 200, 8, 8
-QUIET_S, PAUSE_S, BATCH = 10.0, 0.01, 20
+QUIET_S, GONE_S, PAUSE_S, BATCH = 10.0, 6.0, 0.01, 20
 LOOK_EVERY_S = 0.1
 MOVED_ROWS = 75_000
 MIB = 2**20
@@ -176,10 +176,9 @@ def measure_load(folder: Path, data: BenchData, moves: int) -> tuple[list[Check]
 
 
 def measure_hand_overs(folder: Path) -> tuple[list[Check], dict[str, Any]]:
-    """Let each worker in turn lead nothing, under writes to every shard; then kill the one that leads nothing."""
-    points = _one_in_each(HANDED_SHARDS)
-    longest, took = list[float](), list[float]()
-    with RoleCluster(folder, workers=2) as cluster, shoal.connect(cluster.address, timeout=60) as client:
+    """Let one worker after another lead nothing, under writes to every shard; then kill and stop drained ones."""
+    points, longest, took = _one_in_each(HANDED_SHARDS), list[float](), list[float]()
+    with RoleCluster(folder, workers=3) as cluster, shoal.connect(cluster.address, timeout=60) as client:
         client.create_collection(NAME, dim=HANDED_DIM, shards=HANDED_SHARDS, replicas=2, index="flat")
         cluster.wait_whole(client)
         with calling(cluster.address, [_rewriting(point) for point in points], pause_s=PAUSE_S) as calls:
@@ -193,30 +192,47 @@ def measure_hand_overs(folder: Path) -> tuple[list[Check], dict[str, Any]]:
                 longest += [calls[shard].longest_since(began) for shard in led]
                 client.workers.undrain(worker)
             failed = [said for each in calls for said in each.failed]
-            drained = client.cluster().shards[0].primary
-            client.workers.drain(drained, primaries=True)
-            began = time.monotonic()
-            cluster.workers[cluster.worker_of_id(drained)].kill()
-            time.sleep(QUIET_S)
-            gap_s = max(each.longest_since(began) for each in calls)
-            failed_killed = [said for each in calls for said in each.failed][len(failed) :]
-            cluster.workers[cluster.worker_of_id(drained)].start()
+            gone = {
+                "emptied_killed": _gap_when_gone(cluster, client, calls, primaries=False, kill=True),
+                "leads_nothing_killed": _gap_when_gone(cluster, client, calls, primaries=True, kill=True),
+                "leads_nothing_stopped": _gap_when_gone(cluster, client, calls, primaries=True, kill=False),
+            }
+            failed_gone = [said for each in calls for said in each.failed][len(failed) :]
     notes = {
         "hand_overs": len(longest),
         "drain_p50_s": round(float(np.percentile(took, 50)), 3),
         "longest_write_p50_s": round(float(np.percentile(longest, 50)), 3),
         "longest_write_max_s": round(max(longest), 3),
         "writes": sum(len(each.times) for each in calls),
-        "longest_write_after_kill_s": round(gap_s, 3),
-        "first_failures": [*failed, *failed_killed][:5],
+        "longest_write_when_gone_s": {name: round(seconds, 3) for name, seconds in gone.items()},
+        "first_failures": [*failed, *failed_gone][:5],
     }
     checks = [
         Check(part="hand-overs", what="failed writes", value=len(failed), bar=0),
         Check(part="hand-overs", what="longest write, p99", value=float(np.percentile(longest, 99)), bar=0.5, unit="s"),
-        Check(part="hand-overs", what="failed writes, drained worker killed", value=len(failed_killed), bar=0),
-        Check(part="hand-overs", what="longest write, drained worker killed", value=gap_s, bar=0.5, unit="s"),
+        Check(part="hand-overs", what="failed writes, drained worker gone", value=len(failed_gone), bar=0),
+        Check(part="hand-overs", what="longest write, emptied worker killed", value=gone["emptied_killed"], bar=0.5, unit="s"),
     ]
     return checks, notes
+
+
+def _gap_when_gone(cluster: RoleCluster, client: shoal.Client, calls: Sequence[CallTimes], *, primaries: bool, kill: bool) -> float:
+    """Drain a worker, end its process and start it again. Return the longest write meanwhile, in seconds."""
+    worker = client.cluster().shards[0].primary
+    client.workers.drain(worker, primaries)
+    _await_writes(calls)
+    process, began = cluster.workers[cluster.worker_of_id(worker)], time.monotonic()
+    if kill:
+        process.kill()
+    else:
+        process.stop()
+    time.sleep(GONE_S)
+    process.start()
+    _await_writes(calls)
+    gap_s = max(each.longest_since(began) for each in calls)
+    cluster.wait_whole(client)
+    client.workers.undrain(worker)
+    return gap_s
 
 
 def _fill(client: shoal.Client, base: Any, shards: int) -> None:

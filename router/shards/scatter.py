@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection
+from shoal.core.deadline import Deadline
 from shoal.core.errors import Applied, ShoalError
 from shoal.core.ids import ShardId
 from shoal.core.shard_calls import Consistency, ShardService
 from shoal.core.shard_config import ShardConfig, ShardEntry
-from shoal.router.cluster.view import ClusterView
+from shoal.router.cluster.view import ClusterView, wait_until
 from shoal.router.cluster.workers import Workers
 from shoal.router.logic.outcomes import Answered, Missed, Outcome, applied_after, deadline_passed, named
 from shoal.router.logic.read_plan import is_still_led, primary_worker, shard_entry, shard_name
@@ -71,7 +72,8 @@ class Scatter:
         name, shard = shard_name(collection, task.number), ShardId(collection.id, task.number)
         applied: Applied = "no"
         error: ShoalError = deadline_passed(name)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             seen, reached = self._view.current, False
             config: ShardConfig | None = None
             if patience.deadline.passed:
@@ -94,13 +96,23 @@ class Scatter:
                 break
             wait_s = wait_before_retry(attempt, patience.attempts.left_s)
             if wait_s is not None:
-                await self._view.wait_for_change(seen, wait_s)
+                attempt = attempt + 1 if await self._waited(shard, seen, patience.deadline.sooner(wait_s)) else 0
             elif self._view.current.shards.get(shard) == seen.shards.get(shard):
                 break
             # After the patience has ended, there is one more attempt if the shard has a new configuration: it may have
             # a new primary.
             self._meter.retried()
         return Missed(shard=name, number=task.number, error=named(error, name, str(shard)), applied=applied)
+
+    async def _waited(self, shard: ShardId, seen: ClusterMap, until: Deadline) -> bool:
+        """Wait for a change of the shard or of the workers. Return False if the shard has another configuration.
+
+        Changes of other shards end no wait: while many primaries change, they would use up the short ones, and a call
+        would wait for long after its own primary serves.
+        """
+        before = seen.shards.get(shard)
+        await wait_until(self._view, lambda now: now.shards.get(shard) != before or now.workers != seen.workers, until)
+        return self._view.current.shards.get(shard) == before
 
     async def _at_primary(self, task: ShardTask[T], entry: ShardEntry, service: ShardService, left_s: float) -> T:
         """Call the primary. Give up when the map shows another primary."""

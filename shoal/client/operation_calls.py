@@ -46,7 +46,7 @@ class RebalanceCalls:
         """Begin a plan, or one that was planned lately, by its id; return how far it is.
 
         Raises PreconditionFailed if the cluster has changed since it was made (a worker came or went, zones, budgets or
-        homes of replicas are other ones, a replica has grown by a quarter), or another plan runs; the message says
+        homes of replicas are other ones, a replica has grown by much), or another plan runs; the message says
         which. Nothing is changed then.
         """
         progress: RebalanceProgress = self._run(self._verbs.apply_rebalance(plan, asked_by, timeout))

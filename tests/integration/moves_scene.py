@@ -56,10 +56,10 @@ class MovesScene:
         """Run `shoal` with these arguments."""
         return self.ended(self.begin(*words))
 
-    def fill(self, name: str, count: int, dim: int, *, shards: int, replicas: int) -> npt.NDArray[np.float32]:
+    def fill(self, name: str, count: int, dim: int, *, shards: int, replicas: int, index: str = "auto") -> npt.NDArray[np.float32]:
         """Create a collection of so many points, whose ids are their row numbers, and seal it. Return (count, dim)."""
         rows = np.random.default_rng(count).standard_normal((count, dim), dtype=np.float32)
-        self.client.create_collection(name, dim=dim, shards=shards, replicas=replicas)
+        self.client.create_collection(name, dim=dim, shards=shards, replicas=replicas, index=index)
         self.client.upsert(name, np.arange(count), rows)
         self.client.optimize(name)
         self.cluster.wait_whole(self.client)
@@ -123,7 +123,7 @@ class MovesScene:
         self.cluster.wait_whole(self.client)
         wait_until(lambda: (told := self.progress()) is None or told.over, "the plan ends")
         self.cluster.wait_whole(self.client)
-        wait_until(lambda: self.unnamed() == [], f"no folder is left that no configuration names: {self.unnamed()}")
+        wait_until(lambda: self.unnamed() == [], f"no folder is left that no configuration names; see {self.cluster.folder}")
 
     def unnamed(self) -> list[Path]:
         """Return the folders of replicas that no configuration names."""
@@ -136,7 +136,12 @@ class MovesScene:
         return [path for path in self._folders() if data in path.parents]
 
     def _folders(self) -> list[Path]:
-        return sorted(self.cluster.folder.glob("worker-*/*-*/[0-9]*/*/"))
+        """Return the folders of replicas, with those of snapshots that come.
+
+        A snapshot whose fetcher was killed stays at its source (.pin-*) until the source forgets it, minutes later.
+        """
+        found = self.cluster.folder.glob("worker-*/*-*/[0-9]*/*/")
+        return sorted(path for path in found if not path.name.startswith(".pin-"))
 
 
 def worst_off(plan: RebalancePlan) -> float:

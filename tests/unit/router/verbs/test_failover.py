@@ -83,6 +83,17 @@ def test_a_write_that_was_applied_by_the_old_primary_is_not_applied_again() -> N
     assert next(iter(cluster.workers["w1"].shards.values())).seq == 2
 
 
+def test_primaries_of_other_shards_that_change_meanwhile_do_not_lengthen_the_wait() -> None:
+    cluster = replicated()
+    cluster.add("b", shards=8, replicas=3)
+    stepped_down, starting = Unavailable("it has stepped down"), Unavailable("it does not serve yet")
+    cluster.workers["w0"].before = [stepped_down] * 20
+    cluster.workers["w1"].before = [starting] * 3
+    others = [(0.001 * number, lambda number=number: cluster.lead(ShardId(CollectionId("id-b"), number), "w1")) for number in range(8)]
+    took = took_s(cluster, upsert, *others, (0.010, lambda: cluster.lead(SHARD, "w1")))
+    assert took == pytest.approx(0.010 + 0.02 + 0.04 + 0.08, abs=0.03)
+
+
 def test_a_change_of_members_leaves_calls_on_the_primary_alone() -> None:
     cluster = replicated()
     cluster.workers["w0"].delay_s = 2.0
