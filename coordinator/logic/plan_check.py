@@ -39,12 +39,29 @@ def check_form(plan: RebalancePlan) -> None:
         if item.source == item.target:
             raise _invalid(f"{_named(item)} goes from worker {shown(item.source)} to itself")
         numbers.add(item.number)
+    _check_that_it_ends(plan)
     for move in plan.moves:
         for size, what in ((move.memory_bytes, "in memory"), (move.disk_bytes, "on disk")):
             if size < 0:
                 raise _invalid(f"{_named(move)} has {size} bytes {what}: a size is never negative")
         if len(move.why) > _LONGEST_TEXT:
             raise _invalid(f"{_named(move)} says why in {len(move.why)} characters, at most {_LONGEST_TEXT} are allowed")
+
+
+def _check_that_it_ends(plan: RebalancePlan) -> None:
+    """Check that no item of a shard takes back another one.
+
+    What became of an item is read off the shard, so such a plan would go on for ever.
+    """
+    sources = {(move.shard, move.source) for move in plan.moves}
+    for move in plan.moves:
+        if (move.shard, move.target) in sources:
+            raise _invalid(f"{_named(move)} goes to worker {shown(move.target)}, from which another move of this shard goes")
+    handed_over: set[ShardId] = set()
+    for item in plan.hand_overs:
+        if item.shard in handed_over:
+            raise _invalid(f"{_named(item)}: the plan has two hand-overs of this shard")
+        handed_over.add(item.shard)
 
 
 def check_items(plan: RebalancePlan, cluster: ClusterMap) -> None:

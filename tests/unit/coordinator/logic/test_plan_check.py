@@ -38,9 +38,8 @@ def checked(*items: PlannedMove | PlannedHandOver, seen: ClusterMap | None = Non
 def test_a_plan_of_a_planner_is_taken() -> None:
     checked(
         move_of(BOOKS_0, "w1", "w2"),
-        move_of(BOOKS_0, "w0", "w1", number=2),
-        move_of(BOOKS_1, "w9", "w1", number=3),
-        hand_over_of(BOOKS_0, "w1", "w2", number=4),
+        move_of(BOOKS_1, "w9", "w1", number=2),
+        hand_over_of(BOOKS_0, "w1", "w2", number=3),
     )
 
 
@@ -51,6 +50,14 @@ def test_a_plan_of_a_planner_is_taken() -> None:
         (plan_of((move_of(BOOKS_0, "w1", "w2", number=0),)), "move 0 of 'books'/0 has the number 0"),
         (plan_of((move_of(BOOKS_0, "w1", "w2"),), (hand_over_of(BOOKS_0, "w0", "w1"),)), "two items with the number 1"),
         (plan_of((), (hand_over_of(BOOKS_0, "w0", "w0"),)), "hand-over 1 of 'books'/0 goes from worker 'w0' to itself"),
+        (
+            plan_of((move_of(BOOKS_0, "w1", "w2"), move_of(BOOKS_0, "w2", "w1", number=2))),
+            "move 1 of 'books'/0 goes to worker 'w2', from which another move of this shard goes",
+        ),
+        (
+            plan_of((), (hand_over_of(BOOKS_0, "w0", "w1"), hand_over_of(BOOKS_0, "w1", "w0", number=2))),
+            "hand-over 2 of 'books'/0: the plan has two hand-overs of this shard",
+        ),
         (plan_of((move_of(BOOKS_0, "w1", "w2", memory_bytes=-1),)), "-1 bytes in memory"),
         (plan_of((move_of(BOOKS_0, "w1", "w2", disk_bytes=-5),)), "-5 bytes on disk"),
         (plan_of((move_of(BOOKS_0, "w1", "w2", why="x" * 1001),)), "1001 characters, at most 1000"),
