@@ -50,6 +50,7 @@ def candidates_of(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...
 def choose_candidate(config: ShardConfig, workers: Workers, told: Told = _NOBODY_TOLD, *, unled_s: float = 0.0) -> ReplicaId | None:
     """Return the next primary: the candidate with the longest log among those that are open; None for no one yet.
 
+    One with a tombstone is elected only if no other one is open: it would stay, and another replica would be surplus.
     unled_s: seconds for which the shard has needed an election. If several replicas may lead, a candidate whose log is
     not open may have lost its disk and be about to resign. So the election waits for UNTOLD_AFTER_S. After that, a
     member of the elr whose log is open is elected; else a candidate that its worker has not reported as not open under
@@ -58,10 +59,10 @@ def choose_candidate(config: ShardConfig, workers: Workers, told: Told = _NOBODY
     candidates = candidates_of(config, workers)
     if not _others_may_lead(config) and not has_resigned(config):
         return next(iter(candidates), None)
-    candidate = _longest(candidates, told)
+    candidate = _longest(config, candidates, told)
     if candidate is not None or (_others_may_lead(config) and unled_s < UNTOLD_AFTER_S):
         return candidate
-    spare = _longest(_live_elr(config, workers), told)
+    spare = _longest(config, _live_elr(config, workers), told)
     if spare is not None:
         return spare
     resigned = config.primary if has_resigned(config) else None
@@ -73,8 +74,9 @@ def _live_elr(config: ShardConfig, workers: Workers) -> tuple[ReplicaId, ...]:
     return tuple(member for member in config.elr if config.worker_of.get(member) in workers)
 
 
-def _longest(members: Iterable[ReplicaId], told: Told) -> ReplicaId | None:
-    return max((each for each in members if each in told.ends), key=told.ends.__getitem__, default=None)
+def _longest(config: ShardConfig, members: Iterable[ReplicaId], told: Told) -> ReplicaId | None:
+    opened = (each for each in members if each in told.ends)
+    return max(opened, key=lambda each: (each not in config.leaving, told.ends[each]), default=None)
 
 
 def _others_may_lead(config: ShardConfig) -> bool:

@@ -173,8 +173,15 @@ def _ready(config: ShardConfig, snapshot: Snapshot) -> tuple[ReplicaId, ...]:
 
 
 def _may_stay_asked(config: ShardConfig, successor: ReplicaId, cluster: ClusterMap) -> bool:
+    """Return whether a hand-over goes on: the successor can lead, and no plan that asked for it has given it up.
+
+    A move or a drain asks for its own reasons: taken back, it would be asked for again in the next round.
+    """
+    if not may_be_asked(config, successor, cluster):
+        return False
     plan, item = cluster.rebalance, item_of(cluster.rebalance, config)
-    return may_be_asked(config, successor, cluster) and (plan is None or item not in plan.given_up)
+    asked_by_plan = config.move is None and config.primary_worker not in cluster.drains
+    return plan is None or not asked_by_plan or item not in plan.given_up
 
 
 def _is_to_be_cancelled(config: ShardConfig, move: Move, snapshot: Snapshot) -> bool:

@@ -16,6 +16,9 @@ END = "a move ends with its target in place of its source, or with its source"
 ONE = "a shard has one move at a time"
 HAND_OVER = "another leads only after the primary's lease has ended, or after it has stepped down"
 CLEARED = "a new term has no successor"
+SETTLED = "a request to hand over is not made and taken back again and again"
+MOST_WITHDRAWN = 12
+"""Requests to hand over that may be taken back in one term: each time that a successor or its worker is lost."""
 
 
 class MoveChecks:
@@ -26,6 +29,7 @@ class MoveChecks:
     def __init__(self) -> None:
         self.stepped_down: set[tuple[ReplicaId, Term]] = set()
         self.counts: Counter[str] = Counter()
+        self._withdrawn: Counter[Term] = Counter()
         self.orphans: set[ReplicaId] = set()
         """Replicas whose folders may stay although no configuration names them."""
 
@@ -83,6 +87,8 @@ class MoveChecks:
 
     def _check_term(self, before: ShardConfig, after: ShardConfig, cluster: ClusterMap) -> None:
         self.counts["hand-overs asked"] += after.successor is not None and after.successor != before.successor
+        self._withdrawn[after.term] += after.term == before.term and before.successor is not None and after.successor is None
+        hold(self._withdrawn[after.term] <= MOST_WITHDRAWN, SETTLED, f"{self._withdrawn[after.term]} times in term {after.term}: {after}")
         if after.term > before.term and after.primary != before.primary:
             hold(after.successor is None, CLEARED, f"{after}")
         if is_hand_over(before, after, cluster):

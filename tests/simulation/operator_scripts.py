@@ -158,6 +158,31 @@ def drained_worker_leads_no_more(seed: int) -> Stage:
     return stage
 
 
+def primary_is_drained_while_its_move_waits_to_be_given_up(seed: int) -> Stage:
+    """The target of a primary's move makes no progress, and cannot be removed while another replica is away. The
+    primary's worker, which sees old maps, is drained meanwhile: it is asked once to hand over, and then does.
+    """
+    stage = Stage(seed, workers=5)
+    stage.until_written(10)
+    source, away, target = stage.primary, stage.backups()[seed % 2], stage.free()[0]
+    stage.cut_from_members(target)
+    stage.move(source, target)
+    stage.until(lambda: stage.config.move is not None, "move")
+    stage.run(4.0)
+    away.crash(power=True)
+
+    def is_given_up() -> bool:
+        plan = stage.world.operator.map.rebalance
+        return plan is not None and bool(plan.given_up)
+
+    stage.until(is_given_up, "note that the item is given up")
+    stage.lag(source, seconds=2.0)
+    assert stage.world.operator.drain(source.me, primaries_only=True)
+    stage.until(lambda: stage.primary is not source, "hand-over")
+    stage.finish()
+    return stage
+
+
 def worker_is_drained(seed: int) -> Stage:
     """A worker is drained while the coordinator that leads, or its target, crashes. Nothing is left on it."""
     stage = Stage(seed, workers=5)
@@ -276,6 +301,7 @@ OPERATOR_SCRIPTS = (
     target_never_returns,
     target_makes_no_progress,
     drained_worker_leads_no_more,
+    primary_is_drained_while_its_move_waits_to_be_given_up,
     worker_is_drained,
     forgotten_worker_is_replaced_at_once,
     moved_to_a_program_without_moves,

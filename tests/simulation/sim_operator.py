@@ -105,8 +105,10 @@ class SimOperator:
         self._random.shuffle(sources)
         self._random.shuffle(targets)
         moves = list(zip(sources, targets, strict=False))[: self._random.choice((1, 2, 2))]
-        if self._random.random() < 0.3:
-            moves.append((WorkerId(self._random.choice(workers)), WorkerId(self._random.choice(workers))))
+        odd = WorkerId(self._random.choice(workers)), WorkerId(self._random.choice(workers))
+        # No plan moves back what it has moved: its items would have no end.
+        if self._random.random() < 0.3 and all(odd[0] != target and odd[1] != source for source, target in moves):
+            moves.append(odd)
         ends = sorted({*config.worker_of.values(), *(target for _, target in moves)})
         primary = config.primary_worker
         hand_overs = [] if primary is None or self._random.random() < 0.4 else [(primary, self._random.choice(ends))]

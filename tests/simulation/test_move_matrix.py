@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.move_matrix import CELLS, HARMED, MISHAPS, STEPS, MoveFault, move_meets
 from tests.support.scope import cells
 
-SHORT = CELLS[::13]
+SHORT = CELLS[::11]
 
 
 @pytest.mark.parametrize("fault", cells(CELLS, SHORT), ids=str)

@@ -123,6 +123,16 @@ def test_an_candidate_that_was_to_leave_stays() -> None:
     assert (after.primary, after.leaving) == ("r1", ())
 
 
+def test_a_replica_with_a_tombstone_is_elected_only_if_no_other_one_is_open() -> None:
+    config = shard_config(SHARD, HOMES, isr=["r0", "r1", "r2"], leaving=["r1"], primary_reg=7)
+    after = elected(config, live(w1=8, w2=9), r1=(1, 11), r2=(1, 10))
+    assert after is not None
+    assert (after.primary, after.leaving) == ("r2", ("r1",))
+    alone = elected(config, live(w1=8, w2=9), r1=(1, 11))
+    assert alone is not None
+    assert (alone.primary, alone.leaving) == ("r1", ())
+
+
 def test_the_longest_log_leads_and_a_returned_primary_with_a_shorter_one_stays_in_the_isr() -> None:
     config = shard_config(SHARD, HOMES, isr=["r0", "r1", "r2"], primary_reg=7, term=4)
     workers = live(w0=20, w1=8, w2=9)

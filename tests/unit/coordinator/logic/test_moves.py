@@ -27,11 +27,12 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, Term, WorkerId
-from shoal.core.rebalance import Drain
+from shoal.core.rebalance import Drain, RebalanceEntry
 from shoal.core.recovery import LogEnd
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import Move, ShardConfig
 from tests.twins.coordinator.plain_focus import snapshot_of
+from tests.twins.coordinator.plans import plan_entry
 from tests.twins.coordinator.world import REPLACE_AFTER_S, collection_of, map_of, shard_config, worker_entry
 
 SHARD = ShardId(CollectionId("id-c"), 0)
@@ -380,6 +381,19 @@ def test_the_replicas_of_a_forgotten_worker_are_lost_at_once_and_their_tombstone
     forgotten = step_of(buried, **gone, forgotten=["wb"])
     assert isinstance(forgotten, ForgetReplicas)
     assert (dict(forgotten.homes), forgotten.config.leaving) == ({B: "wb"}, ())
+
+
+@pytest.mark.parametrize(
+    ("config", "plan"),
+    [
+        (config_of("sb", "t", primary="s", successor=B), plan_entry([(SHARD, "ws", "wt")], given_up={1: "no progress"})),
+        (config_of("sb", primary="s", move=None, successor=B), plan_entry([], [(SHARD, "ws", "wb")], given_up={1: "too late"})),
+    ],
+)
+def test_a_request_of_a_drain_is_not_taken_back_because_a_plan_gave_its_item_up(config: ShardConfig, plan: RebalanceEntry) -> None:
+    whole = snapshot(config, drains={"ws": True}, silent=["b"])
+    seen = dataclasses.replace(whole, map=dataclasses.replace(whole.map, rebalance=plan))
+    assert replication_step(seen.map.shards[SHARD], seen.map.collections[SHARD.collection], seen, Placement.of(seen.map)) is None
 
 
 def test_a_hand_over_that_was_asked_for_long_ago_is_still_waited_for_without_a_plan() -> None:
