@@ -33,6 +33,8 @@ LONGEST = (
     "tests/integration/test_failover.py",
     "tests/integration/test_chaos_short.py",
     "tests/integration/test_local_cluster.py",
+    "tests/integration/test_drain_live.py",
+    "tests/integration/test_rebalance_live.py",
     "tests/integration/test_survives.py",
     "tests/integration/test_filters_live.py",
     "tests/integration/test_local_signals.py",
