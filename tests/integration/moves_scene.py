@@ -145,8 +145,8 @@ class MovesScene:
 
 
 def worst_off(plan: RebalancePlan) -> float:
-    """Return by which part of its share the worker is off that is off most."""
-    return max(abs(each.bytes - each.target_bytes) / each.target_bytes for each in plan.workers)
+    """Return by which part of its share the worker is off, after the plan, that is off most."""
+    return max(abs(each.after_bytes - each.target_bytes) / each.target_bytes for each in plan.workers)
 
 
 def assert_finds_all(client: shoal.Client, name: str, rows: npt.NDArray[np.float32]) -> None:
