@@ -269,7 +269,8 @@ def test_a_worker_that_lost_its_whole_folder_is_replaced(cluster: RoleCluster) -
 def test_a_full_disk_refuses_upserts_and_at_the_last_byte_the_others_go_on(cluster: RoleCluster, disk: Path | None, role: str) -> None:
     if disk is None:
         pytest.skip("no small disk can be mounted here, so a full one cannot be had")
-    with scene(cluster, f"full-{role}", shards=4) as playing:
+    # A small disk gets little of what can lie elsewhere: with three workers, each has a replica of every shard.
+    with _drained(cluster, 1), scene(cluster, f"full-{role}", shards=4) as playing:
         number = _shard_with(playing, 0, role)
         point = playing.load.herds[0].others()[number]
         ballast = disk / "ballast"
@@ -357,6 +358,15 @@ def _is_planned(playing: Scene) -> bool:
         return not playing.client.recover_shard(playing.name, 0).done
     except (shoal.PreconditionFailed, shoal.Unavailable):
         return False
+
+
+@contextlib.contextmanager
+def _drained(cluster: RoleCluster, worker: int) -> Iterator[None]:
+    """Place nothing on a worker in the context."""
+    with shoal.connect(cluster.addresses, timeout=30) as client:
+        client.workers.drain(cluster.worker_id(worker))
+        yield
+        client.workers.undrain(cluster.worker_id(worker))
 
 
 def _shard_with(playing: Scene, worker: int, role: str) -> int:
