@@ -4,16 +4,10 @@ coordinator, no call fails, nothing is lost. The processes are real.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from shoal.core.ids import WorkerId
-from shoal.store.etcd.client import EtcdStore
-from shoal.store.etcd.settings import EtcdSettings
-from shoal.store.interface import DeleteKey, Put, Transaction
-from shoal.store.keys import Keys
 from tests.integration.failover_scene import scene
 from tests.support.cluster.role_cluster import RoleCluster, RoleProcess
 from tests.support.figures import show
@@ -76,24 +70,3 @@ def test_a_worker_that_has_nobody_to_hand_over_to_ends_at_once_and_cleanly(clust
         assert lines(worker, " primaries_handed_over chosen=0 ") >= 1
         worker.start()
         alone.assert_healed()
-
-
-def test_a_worker_that_was_forgotten_does_not_come_back(cluster: RoleCluster) -> None:
-    worker, keys = cluster.workers[0], Keys("default")
-    forgotten = Put(key=keys.forgotten(WorkerId(cluster.worker_id(0))), value=b'{"asked_by": "ann", "since_ms": 1750000000000}')
-
-    async def change(operation: Put | DeleteKey) -> None:
-        store = EtcdStore(EtcdSettings(endpoints=(cluster.etcd.endpoint,)))
-        try:
-            await store.commit(Transaction(then=(operation,)), 10.0)
-        finally:
-            await store.close()
-
-    assert worker.stop() == 0
-    asyncio.run(change(forgotten))
-    worker.start()
-    assert worker.wait() == 1
-    assert "was forgotten on 2025-06-15 at 15:06:40 UTC by 'ann'" in worker.log()
-    asyncio.run(change(DeleteKey(key=forgotten.key)))
-    worker.start()
-    cluster.wait_ready()
