@@ -15,7 +15,7 @@ from tests.chaos.outages import in_words
 from tests.support.figures import show
 from tests.support.scope import LOAD_PAUSES
 
-SEED, TTL_S, SECONDS = 1, 2, 70.0
+SEED, TTL_S, SECONDS = 1, 2, 50.0
 
 
 @pytest.mark.timeout(600)

@@ -16,6 +16,7 @@ import pytest
 import shoal
 from tests.integration.filtered_points import numbered
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
+from tests.support.scope import LONG
 
 ROWS, DIM, CLUSTERS = 6_000, 32, 40
 PLANS = {"exact", "index", "index, then filter", "empty"}
@@ -188,6 +189,7 @@ def test_an_altered_recall_is_that_of_the_next_searches(client: shoal.Client) ->
     wait_until(lambda: found() >= 0.98, "searches find more")
 
 
+@pytest.mark.skipif(not LONG, reason="half a minute of measuring: make test-long")
 def test_a_curve_goes_on_to_the_best_recall_where_exact_searches_are_dear(client: shoal.Client) -> None:
     # Breadths that cost more than an exact search are not tried. Here all that are needed cost a fraction of it.
     rows = np.random.default_rng(3).normal(size=(20_000, 8)).astype(np.float32) @ np.eye(8, 256, dtype=np.float32)

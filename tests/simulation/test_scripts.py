@@ -1,5 +1,5 @@
-"""Tests that every directed schedule holds, with several seeds: in the short form with four of six, which have every
-mishap and every victim of the scripts.
+"""Tests that every directed schedule holds, with several seeds: in the short form with two of six, which have most
+mishaps and both roles of the scripts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tests.support.scope import cells
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("seed", cells(range(6), range(4)))
+@pytest.mark.parametrize("seed", cells(range(6), (1, 2)))
 def test_directed_schedules_hold(name: str, seed: int) -> None:
     stage = SCRIPTS[name](seed)
     assert stage.world.history.acknowledged

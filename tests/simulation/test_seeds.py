@@ -12,13 +12,13 @@ import sys
 from tests.simulation.seeds import run_seed
 from tests.support.repository import ROOT
 
-SEEDS = range(9_000, 9_015)
+SEEDS = range(9_000, 9_010)
 
 
 def test_random_histories_hold_and_most_of_them_count() -> None:
     outcomes = [run_seed(seed) for seed in SEEDS]
     assert [(outcome.seed, outcome.violation) for outcome in outcomes if outcome.violation] == []
-    assert sum(not outcome.missing for outcome in outcomes) >= 9
+    assert sum(not outcome.missing for outcome in outcomes) >= 6
 
 
 def test_a_seed_is_one_history_whatever_python_hashes() -> None:
