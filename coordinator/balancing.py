@@ -17,7 +17,7 @@ from shoal.coordinator.plans import Plans
 from shoal.coordinator.user_request import UserRequest, UserRequests
 from shoal.coordinator.worker_reports import WorkerReports
 from shoal.core.deadline import Clock
-from shoal.core.errors import DeadlineExceeded, Unavailable
+from shoal.core.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from shoal.core.ids import WorkerId
 from shoal.core.rebalance import PlanKind, RebalancePlan
 from shoal.runtime.change_signal import ChangeSignal
@@ -82,11 +82,15 @@ class Balancing:
         except (Unavailable, DeadlineExceeded) as error:
             # What was to be done is still to be done at the next turn.
             log.info(event("no_plan_now", reason=error.message))
+        except InvalidArgument as error:
+            # Too large for the store. It is made again after a pause, when the cluster may be another one.
+            log.warning(event("plan_refused", reason=error.message))
 
     async def turn(self) -> None:
         """Make and put the plan that is due, if one is.
 
-        Raises Unavailable (the store does not answer, not the leader) or DeadlineExceeded.
+        Raises InvalidArgument (the plan is too large), Unavailable (the store does not answer, not the leader) or
+        DeadlineExceeded.
         """
         cluster, now_s = self._observer.map, self._clock()
         self._memory = self._memory.seen(cluster, now_s)

@@ -354,6 +354,27 @@ def test_a_turn_that_fails_is_taken_again(fault: CommitFault, caplog: pytest.Log
     operated(scenario)
 
 
+def test_a_plan_that_the_store_cannot_take_is_told_and_ends_no_coordinator(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("shoal.coordinator.plan_store.MOST_PLAN_BYTES", 10)
+
+    async def scenario(it: Operated) -> None:
+        it.logic.moves = (MOVE,)
+        await it.operator.drain(DrainWorker(worker="w0"), 5.0)
+        running = asyncio.create_task(it.op.balancing.run())
+        await eventually(lambda: "plan_refused" in caplog.text or running.done())
+        assert not running.done()
+        monkeypatch.undo()
+        it.op.clock.advance(FIRST_PAUSE_S)
+        it.one.changes.notify()
+        await eventually(lambda: it.map.rebalance is not None)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    operated(scenario)
+
+
 def test_who_does_not_lead_takes_no_turns() -> None:
     async def scenario(it: Operated) -> None:
         it.logic.moves = (MOVE,)
