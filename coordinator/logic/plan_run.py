@@ -19,7 +19,7 @@ from shoal.coordinator.logic.tombstones import staying
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.ids import ReplicaId, ShardId, WorkerId
-from shoal.core.rebalance import ItemState, PlannedHandOver, PlannedMove, PlanState, RebalanceEntry, RebalancePlan
+from shoal.core.rebalance import ItemState, PlanKind, PlannedHandOver, PlannedMove, PlanState, RebalanceEntry, RebalancePlan
 from shoal.core.shard_calls import WorkerStatus
 from shoal.core.shard_config import Move, ShardConfig, ShardState, replica_on
 
@@ -115,11 +115,21 @@ def _hand_over_state(cluster: ClusterMap, entry: RebalanceEntry, item: PlannedHa
 def _not_begun(cluster: ClusterMap, entry: RebalanceEntry, target: WorkerId, obstacle: str | None) -> Outcome:
     if entry.state is PlanState.CANCELLED:
         return ItemState.CANCELLED, ""
+    if _is_taken_back(cluster, entry.plan):
+        return ItemState.SKIPPED, f"worker {entry.plan.subject} is not drained any more"
     if target in cluster.forgotten:
         return ItemState.SKIPPED, f"worker {target} is forgotten"
     if target in cluster.drains:
         return ItemState.SKIPPED, f"worker {target} is drained"
     return ItemState.WAITING, obstacle or ""
+
+
+def _is_taken_back(cluster: ClusterMap, plan: RebalancePlan) -> bool:
+    """Return whether a plan empties a worker that is to keep its replicas now. What is under way is finished."""
+    if plan.kind is not PlanKind.DRAIN:
+        return False
+    drain = cluster.drains.get(WorkerId(plan.subject))
+    return drain is None or drain.primaries_only
 
 
 def _with_turns(entry: RebalanceEntry, states: dict[int, Outcome]) -> Mapping[int, Outcome]:

@@ -15,7 +15,7 @@ from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import CollectionState
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, WorkerId
-from shoal.core.rebalance import BalanceSettings, Drain, ItemState, PlanState, RebalanceEntry
+from shoal.core.rebalance import BalanceSettings, Drain, ItemState, PlanKind, PlanState, RebalanceEntry
 from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import Move, ShardConfig, ShardState
 from tests.twins.coordinator.plain_focus import snapshot_of
@@ -73,6 +73,7 @@ def reports(*, builds: int = 0, role: ReplicaRole = ReplicaRole.BACKUP) -> dict[
 
 ONE_MOVE = plan_entry([(SHARD, "ws", "wt")], revision=Revision(70))
 ONE_HAND_OVER = plan_entry([], [(SHARD, "ws", "wt")], revision=Revision(70))
+DRAIN_OF_WS = dataclasses.replace(ONE_MOVE, plan=dataclasses.replace(ONE_MOVE.plan, kind=PlanKind.DRAIN, subject="ws"))
 
 
 def state_of(config: ShardConfig | None, plan: RebalanceEntry = ONE_MOVE, *, builds: int = 0, **parts: Any) -> ItemState:
@@ -160,6 +161,18 @@ def test_what_operators_and_the_cluster_do_to_a_move(
 )
 def test_how_far_a_hand_over_is(config: ShardConfig | None, parts: dict[str, Any], plan: RebalanceEntry, state: ItemState) -> None:
     assert state_of(config, plan, **parts) is state
+
+
+def test_a_drain_that_was_ended_or_is_for_primaries_alone_now_begins_no_further_move_and_finishes_what_is_under_way() -> None:
+    undrained, drained = cluster_of(config_of("sb"), plan=DRAIN_OF_WS), cluster_of(config_of("sb"), plan=DRAIN_OF_WS, drains=("ws",))
+    primaries = dataclasses.replace(drained, drains={WorkerId("ws"): Drain(primaries_only=True, asked_by="", since_ms=1)})
+    for cluster in (undrained, primaries):
+        assert item_states(cluster, DRAIN_OF_WS, {})[1] == (ItemState.SKIPPED, "worker ws is not drained any more")
+        assert [type(step) for step in plan_steps(snapshot(cluster), ())] == [EndPlan]
+    assert item_states(drained, DRAIN_OF_WS, {})[1][0] is WAITING
+    assert begun(drained) == [1]
+    assert state_of(config_of("sb", "t", move=MOVE), DRAIN_OF_WS) is COPYING
+    assert state_of(config_of("bt"), DRAIN_OF_WS) is ItemState.DONE
 
 
 def test_a_hand_over_to_a_replica_that_is_still_moving_there_waits_for_the_move() -> None:
