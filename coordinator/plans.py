@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -85,6 +86,7 @@ class Plans:
         self._audit, self._new_id = audit, new_id
         self._planning = asyncio.Lock()
         self._made: dict[str, RebalancePlan] = {}
+        self._told_of: deque[tuple[str, int]] = deque(maxlen=MOST_MADE_PLANS)
 
     async def plan(self, request: PlanRebalance, timeout_s: float) -> RebalancePlan:
         """Return a plan. Nothing is changed.
@@ -231,6 +233,11 @@ class Plans:
         check_items(plan, cluster)
 
     async def _progress(self, asked: UserRequest, entry: RebalanceEntry) -> RebalanceProgress:
+        applied = (entry.plan.id, entry.started_ms)
+        if entry.ended and applied not in self._told_of:
+            # Workers were last asked while it ran, and may have handed over since.
+            await self._reports.ask()
+            self._told_of.append(applied)
         return progress_of(entry, await self._states(asked, entry), self._reports.newest())
 
     async def _states(self, asked: UserRequest, entry: RebalanceEntry) -> States:

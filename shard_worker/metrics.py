@@ -47,6 +47,12 @@ LOG_FLUSH_SECONDS = MetricSpec(
     text="Time to append one group of records to a log and to flush it to disk.",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
+HAND_OVER_SECONDS = MetricSpec(
+    name="shoal_hand_over_seconds",
+    kind="histogram",
+    text="Time for which writes of a shard waited while this worker handed it over to another one.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 MEMORY_BUDGET = MetricSpec(
     name="shoal_memory_budget_bytes", kind="gauge", text="Memory that the replicas and builds of this worker may use."
 )
@@ -94,7 +100,7 @@ GATHERED = (
 )
 """Read only when the metrics are requested."""
 
-WORKER_METRICS = (*GATHERED, BUILDS, BUILD_SECONDS, LOG_FLUSH_SECONDS)
+WORKER_METRICS = (*GATHERED, BUILDS, BUILD_SECONDS, LOG_FLUSH_SECONDS, HAND_OVER_SECONDS)
 """All metrics of a worker."""
 
 _ROLE = ("worker",)

@@ -30,12 +30,13 @@ from shoal.runtime.server import GrpcServer
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.hosting.hand_over_times import HandOverTimes
 from shoal.shard_worker.hosting.handing_over import HandingOver
 from shoal.shard_worker.hosting.host import Host
 from shoal.shard_worker.hosting.membership import Membership
 from shoal.shard_worker.index.native.threads import search_thread_init, settle_linear_algebra
 from shoal.shard_worker.index.search.hot_filters import HotFilters
-from shoal.shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, LOG_FLUSH_SECONDS, shard_samples, worker_samples
+from shoal.shard_worker.metrics import BUILD_SECONDS, BUILDS, GATHERED, HAND_OVER_SECONDS, LOG_FLUSH_SECONDS, shard_samples, worker_samples
 from shoal.shard_worker.replica.engine import EngineSettings
 from shoal.shard_worker.resources.allocator import settle_allocator
 from shoal.shard_worker.resources.builders import Runner, builder_of
@@ -96,6 +97,7 @@ class WorkerRole:
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
         self.metrics: Metrics = metrics_of(settings)
+        self.host.hand_overs = HandOverTimes(took=self.metrics.measure(HAND_OVER_SECONDS))
         self._pools = Pools(
             search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder
         )

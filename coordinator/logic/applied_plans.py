@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from shoal.coordinator.logic.plan_run import Outcome
+from shoal.coordinator.logic.plan_run import Outcome, longest_wait_s
 from shoal.coordinator.logic.reported_sizes import Statuses, replica_reported
 from shoal.core.operations import ItemProgress, PlanSummary, RebalanceProgress
 from shoal.core.rebalance import ItemState, PlannedMove, RebalanceEntry
@@ -22,7 +22,8 @@ def progress_of(entry: RebalanceEntry, states: States, statuses: Statuses) -> Re
     plan = entry.plan
     moves = (_move_progress(move, states[move.number], statuses) for move in plan.moves)
     hand_overs = (_item_progress(hand_over.number, states[hand_over.number]) for hand_over in plan.hand_overs)
-    return RebalanceProgress(entry=entry, items=tuple(sorted((*moves, *hand_overs), key=lambda item: item.number)))
+    items = tuple(sorted((*moves, *hand_overs), key=lambda item: item.number))
+    return RebalanceProgress(entry=entry, items=items, longest_wait_s=longest_wait_s(entry, statuses))
 
 
 def summary_of(entry: RebalanceEntry, states: States) -> PlanSummary:

@@ -7,6 +7,7 @@ only what was given up is noted beside the plan. So nothing is remembered here, 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from shoal.core.shard_config import Move, ShardConfig, ShardState, replica_on
 
 NOTHING_BEGUN_S = 600.0
 """Time in seconds with nothing under way after which the items that cannot begin are given up."""
+
+_CLOCKS_MS = 1_000
+"""By so much may the clock of a worker be ahead of that of the coordinator."""
 
 Reports = Mapping[WorkerId, WorkerStatus]
 PlannedItem = PlannedMove | PlannedHandOver
@@ -59,7 +63,7 @@ def plan_steps(snapshot: Snapshot, taken: Container[ShardId]) -> Iterator[BeginM
         # Every other step of the plan relies on the plan as it is. They follow in the next round.
         yield GiveUpItems(before=entry, after=dataclasses.replace(entry, given_up={**entry.given_up, **given_up}))
     elif all(state.ended for state, _ in states.values()):
-        yield EndPlan(before=entry, after=_ended(entry, states, snapshot.now_ms))
+        yield EndPlan(before=entry, after=_ended(entry, states, snapshot.reports, snapshot.now_ms))
     elif entry.state is PlanState.RUNS:
         yield from _beginnings(snapshot, entry, states, taken)
 
@@ -205,7 +209,20 @@ def _trouble(snapshot: Snapshot, entry: RebalanceEntry, item: PlannedItem, state
     return None
 
 
-def _ended(entry: RebalanceEntry, states: Mapping[int, Outcome], now_ms: int) -> RebalanceEntry:
+def longest_wait_s(entry: RebalanceEntry, reports: Reports) -> float:
+    """Return for how long writes waited at most at a hand-over of an applied plan, as workers tell; 0 if none does."""
+    shards = {str(item.shard) for item in _items(entry.plan)}
+    end_ms = entry.ended_ms + _CLOCKS_MS if entry.ended_ms else math.inf
+    waits = (
+        time.seconds
+        for report in reports.values()
+        for shard, time in report.hand_overs.items()
+        if shard in shards and entry.started_ms <= time.ended_ms <= end_ms
+    )
+    return max((entry.longest_wait_s, *waits))
+
+
+def _ended(entry: RebalanceEntry, states: Mapping[int, Outcome], reports: Reports, now_ms: int) -> RebalanceEntry:
     skipped = {number: why for number, (state, why) in states.items() if state is ItemState.SKIPPED}
     return dataclasses.replace(
         entry,
@@ -213,6 +230,7 @@ def _ended(entry: RebalanceEntry, states: Mapping[int, Outcome], now_ms: int) ->
         ended_ms=now_ms,
         given_up={**skipped, **entry.given_up},
         outcomes={number: state for number, (state, _) in states.items()},
+        longest_wait_s=longest_wait_s(entry, reports),
     )
 
 

@@ -25,6 +25,7 @@ from shoal.runtime.logs import event
 from shoal.shard_worker.hosting.config_swaps import NOBODY_ELSE, ConfigSwaps
 from shoal.shard_worker.hosting.due_shards import DueShards, swapped
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
+from shoal.shard_worker.hosting.hand_over_times import follows
 from shoal.shard_worker.hosting.host import FailedReplica, Host
 from shoal.shard_worker.hosting.local_states import state_of, state_of_unopened
 from shoal.shard_worker.hosting.membership import Membership
@@ -155,6 +156,7 @@ class Assignments:
         cannot be stopped, and would go on in a folder whose lock is released.
         """
         self._closing.set()
+        self._host.hand_overs.close()
         while self._busy:
             await asyncio.wait(self._busy.values())
         closed = await asyncio.gather(*(replica.close() for replica in self._host.open.values()), return_exceptions=True)
@@ -447,10 +449,14 @@ class Assignments:
 
     async def _hand_over(self, entry: ShardEntry, config: ShardConfig) -> Revision | None:
         # The new primary may serve as soon as the swap is done, so this one must have stepped down before it is sent.
-        self._host.open[entry.config.shard].lead_no_more(entry.config.term)
+        replica, times = self._host.open[entry.config.shard], self._host.hand_overs
+        began = times.now()
+        replica.lead_no_more(entry.config.term)
         successor = config.worker_of[config.primary]
         made = await self._swap(config, entry.epoch, also={successor: config.primary_reg})
         log.info(event("primary_handed_over", shard=config.shard, to=successor, term=config.term, done=made is not None))
+        if made is not None:
+            times.measure(config.shard, began, partial(follows, self._host.open, replica, config))
         return made
 
     async def _close(self, shard: ShardId) -> None:

@@ -34,6 +34,7 @@ from shoal.core.shard_calls import (
 )
 from shoal.core.text_calls import TextFound, TextMarksCall, TextSearchCall, TextStatsCall, TextStatsFound
 from shoal.core.tuning_calls import SegmentCurve, ShardMeasureRecall, ShardRecall, ShardTune
+from shoal.shard_worker.hosting.hand_over_times import HandOverTimes
 from shoal.shard_worker.hosting.shards_search import search_replicas
 from shoal.shard_worker.hosting.texts_search import count_texts, mark_texts, search_text_replicas
 from shoal.shard_worker.replica.express import ReplicasSearch, prepared_search
@@ -65,6 +66,9 @@ class Host(ShardService):
 
     fetches: dict[ReplicaId, Callable[[], SnapshotProgress]] = field(default_factory=dict)
     """How far the snapshots are that replicas fetch now. Filled by SnapshotFetch."""
+
+    hand_overs: HandOverTimes = field(default_factory=HandOverTimes)
+    """Filled by Assignments."""
 
     memory: WorkerMemory = field(default_factory=unbounded_memory)
     files: FileBudget = UNBOUNDED_FILES
@@ -145,6 +149,7 @@ class Host(ShardService):
             files_open=open_files(),
             replica_bytes={str(shard): held for shard, held in self.memory.replica_bytes().items()},
             replicas=replicas,
+            hand_overs=self.hand_overs.newest(),
         )
 
     def _status_of(self, replica: Replica) -> ReplicaStatus:

@@ -111,7 +111,8 @@ def verdict(progress: RebalanceProgress) -> str:
         if (count := sum(each.state is state for each in progress.items)) and state.value != entry.state.value
     ]
     copied = sum(each.disk_bytes for each in entry.plan.moves if reached[each.number].state is ItemState.DONE)
-    said = ", ".join(each for each in (*parts, *counts, _pace(copied, entry.ended_ms - entry.started_ms)) if each)
+    waited = f"longest wait of a write {progress.longest_wait_s:.2f} s" if progress.longest_wait_s else ""
+    said = ", ".join(each for each in (*parts, *counts, _pace(copied, entry.ended_ms - entry.started_ms), waited) if each)
     return f"{'ended' if counts and entry.state is PlanState.DONE else entry.state}: {said}"
 
 
@@ -160,6 +161,7 @@ def progress_document(progress: RebalanceProgress) -> dict[str, Any]:
         "asked_by": entry.asked_by,
         "started_ms": entry.started_ms,
         "ended_ms": entry.ended_ms,
+        "longest_wait_s": progress.longest_wait_s,
         "items": [_item_document(item, reached) for item, reached in _items(progress)],
         "ended": progress.over,
     }

@@ -139,10 +139,14 @@ class ItemProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RebalanceProgress:
-    """An applied plan and how far its items are, by number."""
+    """An applied plan and how far its items are, by number.
+
+    longest_wait_s: for which writes waited at one of its hand-overs so far, 0 if unknown.
+    """
 
     entry: RebalanceEntry
     items: tuple[ItemProgress, ...]
+    longest_wait_s: float = 0.0
 
     @property
     def over(self) -> bool:

@@ -182,7 +182,8 @@ class RebalanceEntry:
     """An applied plan as the store keeps it.
 
     given_up: why, in words, by number of the item; times in ms since 1970, 0 for not yet; revision: modification
-    revision of its key, 0 in the history. outcomes: of every item by number, once it has ended.
+    revision of its key, 0 in the history. outcomes: of every item by number, once it has ended; longest_wait_s: of
+    writes at one of its hand-overs, once it has ended, 0 if unknown.
     """
 
     plan: RebalancePlan
@@ -192,6 +193,7 @@ class RebalanceEntry:
     ended_ms: int = 0
     given_up: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     outcomes: Mapping[int, ItemState] = field(default_factory=lambda: MappingProxyType({}))
+    longest_wait_s: float = 0.0
     revision: Revision = Revision(0)
 
     @property

@@ -349,6 +349,14 @@ class ReplicaStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HandOverTime:
+    """A hand-over that a worker made. seconds: for which writes waited; ended_ms: in ms since 1970."""
+
+    seconds: float
+    ended_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus:
     """The report of a worker about itself.
 
@@ -356,7 +364,8 @@ class WorkerStatus:
     id/number" of each shard it serves as primary; disk: a sentence if its disk is full or nearly full, else "";
     memory_budget_bytes: bytes that replicas and builds may use; memory_used_bytes: bytes of the budget in use, with
     reservations; replica_bytes: memory of each replica, by "collection id/number"; replicas: open replicas, by the same
-    key; file_limit: files that its process may have open, 0 if unknown; files_open: files that it has open.
+    key; file_limit: files that its process may have open, 0 if unknown; files_open: files that it has open; hand_overs:
+    the last hand-over of each shard that it handed over, by the same key.
     """
 
     memory_bytes: int
@@ -369,6 +378,7 @@ class WorkerStatus:
     replicas: Mapping[str, ReplicaStatus] = field(default_factory=dict)
     file_limit: int = 0
     files_open: int = 0
+    hand_overs: Mapping[str, HandOverTime] = field(default_factory=dict)
 
 
 class OlderWorker(Internal):

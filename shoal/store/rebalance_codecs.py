@@ -37,6 +37,7 @@ def encode_rebalance(entry: RebalanceEntry) -> bytes:
             "ended_ms": entry.ended_ms,
             "given_up": _by_text(entry.given_up),
             "outcomes": _by_text(entry.outcomes),
+            "longest_wait_s": entry.longest_wait_s,
         }
     )
 
@@ -53,6 +54,7 @@ def decode_rebalance(key: str, value: bytes, revision: int) -> RebalanceEntry:
             ended_ms=int(raw["ended_ms"]),
             given_up=_by_number(raw["given_up"]),
             outcomes={number: ItemState(state) for number, state in _by_number(raw["outcomes"]).items()},
+            longest_wait_s=float(raw.get("longest_wait_s", 0.0)),
             revision=Revision(revision),
         )
 

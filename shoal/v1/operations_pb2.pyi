@@ -159,20 +159,22 @@ class ControlRebalanceRequest(_message.Message):
     def __init__(self, action: _Optional[str] = ..., plan_id: _Optional[str] = ..., asked_by: _Optional[str] = ...) -> None: ...
 
 class RebalanceProgress(_message.Message):
-    __slots__ = ("plan", "state", "asked_by", "started_ms", "ended_ms", "items")
+    __slots__ = ("plan", "state", "asked_by", "started_ms", "ended_ms", "items", "longest_wait_s")
     PLAN_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     STARTED_MS_FIELD_NUMBER: _ClassVar[int]
     ENDED_MS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_WAIT_S_FIELD_NUMBER: _ClassVar[int]
     plan: RebalancePlan
     state: str
     asked_by: str
     started_ms: int
     ended_ms: int
     items: _containers.RepeatedCompositeFieldContainer[ItemProgress]
-    def __init__(self, plan: _Optional[_Union[RebalancePlan, _Mapping]] = ..., state: _Optional[str] = ..., asked_by: _Optional[str] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemProgress, _Mapping]]] = ...) -> None: ...
+    longest_wait_s: float
+    def __init__(self, plan: _Optional[_Union[RebalancePlan, _Mapping]] = ..., state: _Optional[str] = ..., asked_by: _Optional[str] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemProgress, _Mapping]]] = ..., longest_wait_s: _Optional[float] = ...) -> None: ...
 
 class ItemProgress(_message.Message):
     __slots__ = ("number", "state", "done_bytes", "total_bytes", "bytes_per_s", "reason")

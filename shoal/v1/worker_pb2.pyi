@@ -397,7 +397,7 @@ class WorkerStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatusResponse(_message.Message):
-    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes", "replicas", "file_limit", "files_open")
+    __slots__ = ("memory_bytes", "failed", "disk", "serving", "memory_budget_bytes", "memory_used_bytes", "replica_bytes", "replicas", "file_limit", "files_open", "hand_overs")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -419,6 +419,13 @@ class WorkerStatusResponse(_message.Message):
         key: str
         value: ReplicaStatus
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ReplicaStatus, _Mapping]] = ...) -> None: ...
+    class HandOversEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: HandOverTime
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[HandOverTime, _Mapping]] = ...) -> None: ...
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     DISK_FIELD_NUMBER: _ClassVar[int]
@@ -429,6 +436,7 @@ class WorkerStatusResponse(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     FILE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     FILES_OPEN_FIELD_NUMBER: _ClassVar[int]
+    HAND_OVERS_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     failed: _containers.ScalarMap[str, str]
     disk: str
@@ -439,7 +447,16 @@ class WorkerStatusResponse(_message.Message):
     replicas: _containers.MessageMap[str, ReplicaStatus]
     file_limit: int
     files_open: int
-    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Mapping[str, ReplicaStatus]] = ..., file_limit: _Optional[int] = ..., files_open: _Optional[int] = ...) -> None: ...
+    hand_overs: _containers.MessageMap[str, HandOverTime]
+    def __init__(self, memory_bytes: _Optional[int] = ..., failed: _Optional[_Mapping[str, str]] = ..., disk: _Optional[str] = ..., serving: _Optional[_Iterable[str]] = ..., memory_budget_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., replica_bytes: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[_Mapping[str, ReplicaStatus]] = ..., file_limit: _Optional[int] = ..., files_open: _Optional[int] = ..., hand_overs: _Optional[_Mapping[str, HandOverTime]] = ...) -> None: ...
+
+class HandOverTime(_message.Message):
+    __slots__ = ("seconds", "ended_ms")
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_MS_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    ended_ms: int
+    def __init__(self, seconds: _Optional[float] = ..., ended_ms: _Optional[int] = ...) -> None: ...
 
 class ReplicaStatus(_message.Message):
     __slots__ = ("replica", "role", "applied_seq", "memory_bytes", "disk_bytes", "builds_pending", "snapshot")

@@ -118,6 +118,7 @@ def progress_to_message(progress: RebalanceProgress) -> operations_pb2.Rebalance
         started_ms=entry.started_ms,
         ended_ms=entry.ended_ms,
         items=map(_item_to_message, progress.items),
+        longest_wait_s=progress.longest_wait_s,
     )
 
 
@@ -130,7 +131,8 @@ def progress_from_message(message: operations_pb2.RebalanceProgress) -> Rebalanc
         started_ms=message.started_ms,
         ended_ms=message.ended_ms,
     )
-    return RebalanceProgress(entry=entry, items=tuple(map(_item_from_message, message.items)))
+    items = tuple(map(_item_from_message, message.items))
+    return RebalanceProgress(entry=entry, items=items, longest_wait_s=message.longest_wait_s)
 
 
 def _item_to_message(item: ItemProgress) -> operations_pb2.ItemProgress:

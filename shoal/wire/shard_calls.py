@@ -7,6 +7,7 @@ from shoal.core.health import ReplicaRole
 from shoal.core.ids import ReplicaId, Seq, ShardId, Term
 from shoal.core.points import StoredColumns
 from shoal.core.shard_calls import (
+    HandOverTime,
     ReplicaStatus,
     ShardCount,
     ShardDelete,
@@ -250,6 +251,9 @@ def status_to_message(status: WorkerStatus) -> worker_pb2.WorkerStatusResponse:
         files_open=status.files_open,
         replica_bytes=dict(status.replica_bytes),
         replicas={shard: _replica_to_message(each) for shard, each in status.replicas.items()},
+        hand_overs={
+            shard: worker_pb2.HandOverTime(seconds=each.seconds, ended_ms=each.ended_ms) for shard, each in status.hand_overs.items()
+        },
     )
 
 
@@ -266,6 +270,7 @@ def status_from_message(message: worker_pb2.WorkerStatusResponse) -> WorkerStatu
         files_open=message.files_open,
         replica_bytes=dict(message.replica_bytes),
         replicas={shard: _replica_from_message(each) for shard, each in message.replicas.items()},
+        hand_overs={shard: HandOverTime(seconds=each.seconds, ended_ms=each.ended_ms) for shard, each in message.hand_overs.items()},
     )
 
 

@@ -107,6 +107,7 @@ progresses = st.builds(
     RebalanceProgress,
     entry=st.builds(RebalanceEntry, plan=plans, state=st.sampled_from(PlanState), asked_by=TEXTS, started_ms=TIMES_MS, ended_ms=TIMES_MS),
     items=st.lists(items, max_size=3).map(tuple),
+    longest_wait_s=AMOUNTS,
 )
 settings = st.builds(BalanceSettings, auto=st.booleans(), tolerance=AMOUNTS, moves_at_once=COUNTS, move_bytes_per_s=SIZES)
 histories = st.builds(

@@ -23,7 +23,7 @@ from shoal.core.operations import (
     PlanRebalance,
 )
 from shoal.core.rebalance import ItemState, PinnedShard, PlanKind, PlanState
-from shoal.core.shard_calls import SnapshotProgress
+from shoal.core.shard_calls import HandOverTime, SnapshotProgress
 from shoal.store.interface import Put, Transaction
 from shoal.store.rebalance_codecs import decode_rebalance, encode_rebalance
 from tests.twins.coordinator.bare_coordinator import BareCoordinator, ManualClock, running
@@ -227,6 +227,22 @@ def test_progress_shows_the_bytes_that_the_target_has_fetched() -> None:
         await it.applied()
         (item,) = (await it.operator.describe(DescribeRebalance(), 5.0)).items
         assert (item.state, item.done_bytes, item.total_bytes, item.bytes_per_s) == (ItemState.COPYING, 5, 9, 2.5)
+
+    operated(scenario)
+
+
+def test_a_plan_that_has_ended_tells_the_wait_at_a_hand_over_after_the_last_question_to_its_worker() -> None:
+    async def scenario(it: Operated) -> None:
+        it.logic.moves = (MOVE,)
+        entry = (await it.applied()).entry
+        time = HandOverTime(seconds=0.25, ended_ms=entry.started_ms)
+        it.op.calls.told[WorkerId("w1")] = dataclasses.replace(status_of({}), hand_overs={str(BOOKS_0): time})
+        assert (await it.operator.describe(DescribeRebalance(), 5.0)).longest_wait_s == 0.0
+        await it.end({1: ItemState.DONE})
+        assert (await it.operator.describe(DescribeRebalance(), 5.0)).longest_wait_s == 0.25
+        asked = it.op.calls.asked
+        assert (await it.operator.describe(DescribeRebalance(), 5.0)).longest_wait_s == 0.25
+        assert it.op.calls.asked == asked, "workers are asked once"
 
     operated(scenario)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shoal.coordinator.logic.moves import NO_PROGRESS_S, SUCCESSOR_S, TARGET_GONE_S
-from shoal.coordinator.logic.plan_run import NOTHING_BEGUN_S, item_states, plan_steps
+from shoal.coordinator.logic.plan_run import NOTHING_BEGUN_S, item_states, longest_wait_s, plan_steps
 from shoal.coordinator.logic.snapshot import MoveAge, Snapshot
 from shoal.coordinator.logic.steps import AskSuccessor, BeginMove, EndPlan, GiveUpItems
 from shoal.core.cluster_map import ClusterMap
@@ -16,7 +16,7 @@ from shoal.core.collection import CollectionState
 from shoal.core.health import ReplicaRole
 from shoal.core.ids import CollectionId, ReplicaId, Revision, Seq, ShardId, WorkerId
 from shoal.core.rebalance import BalanceSettings, Drain, ItemState, PlanKind, PlanState, RebalanceEntry
-from shoal.core.shard_calls import ReplicaStatus, WorkerStatus
+from shoal.core.shard_calls import HandOverTime, ReplicaStatus, WorkerStatus
 from shoal.core.shard_config import Move, ShardConfig, ShardState
 from tests.twins.coordinator.plain_focus import snapshot_of
 from tests.twins.coordinator.plans import plan_entry
@@ -258,6 +258,28 @@ def test_items_begin_in_order_one_from_and_one_to_a_worker_and_later_ones_may_go
     assert begun(later) == [4, 5]
     states = item_states(later, plan, {})
     assert [states[number] for number in (2, 3)] == [(WAITING, "one item from wa at a time"), (WAITING, "one item to wt at a time")]
+
+
+def handed_over(**times: tuple[ShardId, float, int]) -> dict[WorkerId, WorkerStatus]:
+    """Return reports of workers that handed over a shard each, in so many seconds, at a time in ms since 1970."""
+    return {
+        WorkerId(worker): WorkerStatus(memory_bytes=0, failed={}, hand_overs={str(shard): HandOverTime(seconds=seconds, ended_ms=ended_ms)})
+        for worker, (shard, seconds, ended_ms) in times.items()
+    }
+
+
+def test_the_longest_wait_is_that_of_a_hand_over_of_this_plan() -> None:
+    plan = dataclasses.replace(ONE_MOVE, started_ms=1_000)
+    said = handed_over(ws=(SHARD, 0.2, 1_500), wa=(SHARD, 0.3, 2_000), wb=(SHARD, 7.0, 999), wc=(SHARDS[1], 8.0, 1_500))
+    assert longest_wait_s(plan, said) == 0.3
+    assert longest_wait_s(plan, {}) == 0.0
+    ended = dataclasses.replace(plan, ended_ms=1_600)
+    assert longest_wait_s(ended, said | handed_over(wd=(SHARD, 9.0, 4_000))) == 0.3, "the clock of wa is a little ahead"
+    assert longest_wait_s(dataclasses.replace(ended, longest_wait_s=0.25), {}) == 0.25, "workers have forgotten it"
+    now = dataclasses.replace(snapshot(cluster_of(config_of("bt"), plan=plan), now_ms=5_000), reports=said)
+    (step,) = plan_steps(now, ())
+    assert isinstance(step, EndPlan)
+    assert step.after.longest_wait_s == 0.3
 
 
 @pytest.mark.parametrize("state", [PlanState.PAUSED, PlanState.CANCELLED, PlanState.DONE])

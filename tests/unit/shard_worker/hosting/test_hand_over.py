@@ -9,6 +9,7 @@ from shoal.core.errors import Unavailable
 from shoal.core.ids import ReplicaId
 from shoal.core.shard_calls import Consistency, ReadTerms, ShardCount
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
+from shoal.shard_worker.hosting.hand_over_times import MOST_S
 from shoal.store.interface import DeleteKey, Transaction
 from tests.support.worker.fleet import KEYS, SHARD, Fleet, Member, fleet, until
 from tests.twins.store.client import CommitFault
@@ -50,6 +51,9 @@ def test_a_primary_that_is_asked_to_hand_over_leads_no_more_and_its_successor_se
             expected = {"term": before.term + 1, "primary": id_on(b), "primary_reg": b.membership.registration, "isr": before.isr}
             assert {name: getattr(after, name) for name in expected} == expected
             assert after.successor is None
+            await until(lambda: str(SHARD) in a.host.hand_overs.newest())
+            assert 0.0 < a.host.hand_overs.newest()[str(SHARD)].seconds < MOST_S
+            assert not b.host.hand_overs.newest()
             ack = await world.upsert(b, range(5), 2.0)
             expected_points = {each: 2.0 if each < 5 else 1.0 for each in range(10)}
             for member in (a, b):

@@ -71,6 +71,9 @@ def test_what_became_of_a_plan_is_one_line() -> None:
     some = [*done[:1], item(2, ItemState.FAILED), item(3, ItemState.SKIPPED), *done[3:]]
     said = "ended: 1 of 3 moved, 2 of 2 handed over, 1 failed, 1 skipped, 381.0 MiB in 2.0 s (190.5 MiB/s)"
     assert verdict(progress(*some, state=PlanState.DONE, ended_ms=3_000)) == said
+    waited = dataclasses.replace(progress(*done, state=PlanState.DONE, ended_ms=3_000), longest_wait_s=0.114)
+    assert verdict(waited).endswith(" in 2.0 s (559.0 MiB/s), longest wait of a write 0.11 s")
+    assert progress_document(waited)["longest_wait_s"] == 0.114
     none = [item(number, ItemState.CANCELLED) for number in (1, 2, 3, 4, 5)]
     assert verdict(progress(*none, state=PlanState.CANCELLED, ended_ms=3_000)) == "cancelled: 0 of 3 moved, 0 of 2 handed over, in 2.0 s"
 

@@ -53,6 +53,7 @@ def entry_of(**changes: object) -> RebalanceEntry:
         ended_ms=9,
         given_up={2: "no progress for 10 min", 3: "no progress for 10 min"},
         outcomes={1: ItemState.DONE, 2: ItemState.FAILED, 3: ItemState.FAILED},
+        longest_wait_s=0.125,
         revision=Revision(77),
     )
     return dataclasses.replace(entry, **changes)  # type: ignore[arg-type]
@@ -63,6 +64,12 @@ def test_an_applied_plan_comes_back(entry: RebalanceEntry) -> None:
     again = decode_rebalance("k", encode_rebalance(entry), 77)
     assert again == entry
     assert (list(again.given_up), list(again.outcomes)) == (sorted(entry.given_up), sorted(entry.outcomes))
+
+
+def test_a_plan_of_an_earlier_version_has_no_longest_wait() -> None:
+    raw = json.loads(encode_rebalance(entry_of()))
+    del raw["longest_wait_s"]
+    assert decode_rebalance("k", json.dumps(raw).encode(), 77) == entry_of(longest_wait_s=0.0)
 
 
 def test_settings_and_drains_come_back() -> None:

@@ -14,6 +14,7 @@ from shoal.core.point_change import PointChange
 from shoal.core.points import IdArray, PointColumns, id_array
 from shoal.core.shard_calls import (
     Consistency,
+    HandOverTime,
     ReadTerms,
     ReplicaStatus,
     ShardCount,
@@ -208,6 +209,7 @@ def test_a_workers_status_comes_back(
             shard: ReplicaStatus(replica=ReplicaId(f"r{applied}"), role=ReplicaRole.BACKUP, applied_seq=Seq(applied))
             for shard, applied in replicas.items()
         },
+        hand_overs={shard: HandOverTime(seconds=applied / 7, ended_ms=applied % 2**63) for shard, applied in replicas.items()},
     )
     assert wire.status_from_message(over_the_wire(wire.status_to_message(status))) == status
 
