@@ -34,6 +34,7 @@ from shoal.shard_worker.logic.replication.request_memory import Forgetting, Requ
 from shoal.shard_worker.logic.replication.roles import ReplicaAtOpening
 from shoal.shard_worker.payload.matched import PayloadBounds
 from shoal.shard_worker.replica.built_index import BuiltIndex
+from shoal.shard_worker.replica.joined_changes import joined_changes
 from shoal.shard_worker.replica.opening import Opening
 from shoal.shard_worker.replica.packed_rows import RowPart, row_parts
 from shoal.shard_worker.replica.reading import ReplicaReading
@@ -248,7 +249,7 @@ class Engine:
         mutations = [self._mutation(record) for record in records]
         forgetting, self._forgetting = self._forgetting, Forgetting()
         changes = self._store.apply(mutations, forget=forgetting.through, forget_clients=forgetting.clients)
-        for change in changes:
+        for change in joined_changes(changes):
             for each in self.indexes:
                 each.apply(change)
         fault_point("apply.indexed")
