@@ -273,6 +273,25 @@ def replica_count_changes_during_a_move(seed: int) -> Stage:
     return stage
 
 
+def one_replica_is_wanted_while_a_backup_moves(seed: int) -> Stage:
+    """While a backup moves, one replica becomes enough. The source stays until the target is in sync, for which the isr
+    must have a place beside the source and the primary."""
+    stage = Stage(seed, replicas=2)
+    stage.until_written(20)
+    (source,), target = stage.backups(), stage.free()[0]
+    stage.cut_from_members(target)
+    stage.move(source, target)
+    stage.until(lambda: stage.config.move is not None, "move")
+    stage.world.alter(1)
+    stage.run(1.0 + seed)
+    for other in list(stage.world.workers):
+        stage.cut_back(target, other)
+    stage.until_moved()
+    stage.finish()
+    hold(len(stage.homes()) == 1, PLACE, f"one replica was asked for, and there are {stage.homes()}")
+    return stage
+
+
 def collection_is_dropped_during_a_move(seed: int) -> Stage:
     """A collection is dropped while a replica of it is copied, or warms, or hands over."""
     stage = Stage(seed)
@@ -307,5 +326,6 @@ OPERATOR_SCRIPTS = (
     moved_to_a_program_without_moves,
     program_is_replaced_by_one_without_moves,
     replica_count_changes_during_a_move,
+    one_replica_is_wanted_while_a_backup_moves,
     collection_is_dropped_during_a_move,
 )

@@ -312,15 +312,15 @@ class Leadership:
         """Return the members for which the isr has a place.
 
         The isr may always hold one more than min_isr. Otherwise a lost member could be neither removed nor replaced.
-        While a replica moves, there is one place beyond rf. Until the target is in sync, only the target may take it;
-        then any member: otherwise a member that fell behind could not return before the source leaves, and the source
-        cannot leave before that member returns.
+        While a replica moves, there is one place more, however few replicas are wanted by now. Until the target is in
+        sync, only the target may take it; then any member: otherwise a member that fell behind could not return before
+        the source leaves, and the source cannot leave before that member returns.
         """
         config = self.config
         taken, places = len(keepers(config, config.primary)) + 1, max(config.rf, config.min_isr + 1)
         if taken < places:
             return self.peers.values()
-        if config.move is None or taken >= max(places, config.rf + 1):
+        if config.move is None or taken > places:
             return ()
         target = config.move.target
         return self.peers.values() if target in config.isr else (peer for peer in self.peers.values() if peer.id == target)

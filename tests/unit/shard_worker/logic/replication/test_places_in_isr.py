@@ -31,6 +31,7 @@ def asked_for(play: Play, *joining: ReplicaId) -> list[ReplicaId]:
         ((L, M), Move(source=B, target=M), 2, 1, [M]),
         ((L, M), Move(source=B, target=M), 3, 1, [L]),
         ((L, M), Move(source=B, target=L), 2, 2, [L]),
+        ((M,), Move(source=B, target=M), 1, 1, [M]),
     ],
 )
 def test_while_a_replica_moves_the_isr_has_one_place_more_which_is_for_the_target(learners, move, rf, min_isr, joins):
