@@ -20,7 +20,7 @@ from tests.chaos.operators import Operations
 from tests.chaos.outages import percentile
 from tests.chaos.replicas import differences
 from tests.chaos.schedule import OPERATIONS, Planned, rounds
-from tests.support.cluster.role_cluster import wait_until
+from tests.support.cluster.role_cluster import state_of, wait_until
 
 LEAVERS = 2
 """Callers that leave early, besides those that wait."""
@@ -163,7 +163,10 @@ def _round(ground: Ground, client: shoal.Client, load: MixedLoad, figures: Figur
 
 def _await_calm(ground: Ground, client: shoal.Client, load: MixedLoad) -> None:
     """Wait until everything is whole again by itself and every client succeeds."""
-    wait_until(lambda: ground.is_whole(client), "everything is whole again", HEALED_WITHIN_S)
+    try:
+        wait_until(lambda: ground.is_whole(client), "everything is whole again", HEALED_WITHIN_S)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{state_of(client)}") from error
     now = time.monotonic()
     wait_until(lambda: load.all_succeeded_since(now), "every client goes on", HEALED_WITHIN_S)
 

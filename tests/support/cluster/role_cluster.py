@@ -115,6 +115,20 @@ def shards_are_whole(client: shoal.Client) -> bool:
     )
 
 
+def state_of(client: shoal.Client) -> str:
+    """Return what is known of the workers and shards, for a test that fails."""
+    try:
+        cluster = client.cluster()
+    except shoal.ShoalError as error:
+        return str(error)
+    workers = [f"worker {each.id} {each.state}" for each in cluster.workers]
+    shards = [
+        f"{each.collection}/{each.shard} {each.state}: term {each.term}, {each.primary} leads, in sync {each.isr}, learners {each.learners}"
+        for each in cluster.shards
+    ]
+    return "\n".join([*workers, *shards])
+
+
 class RoleCluster:
     """etcd, coordinators, workers and routers over one folder.
 
