@@ -2,7 +2,8 @@
 
 A replica that catches up applies thousands of records with a row or two each. An index that takes them one record at a
 time needs a multiple of the time: each step of numpy, and each table of words, costs the same for one row as for many.
-Nothing in between is ever visible: a view is published after the last record of a group.
+Nothing in between is ever visible: a view is published after the last record of a group. So a row that is written and
+dies within a group need not reach an index at all.
 """
 
 from __future__ import annotations
@@ -21,43 +22,40 @@ MOST_ROWS = 1_024
 
 
 def joined_changes(changes: Sequence[Change]) -> Iterator[Change]:
-    """Yield changes that, applied in order, have the same effect, with the seq of the last one that each stands for.
+    """Yield changes that, applied in order, leave the same live rows. seq: of the last change that each stands for.
 
-    changes: of consecutive records. A row that dies in one of them was written before the change that it becomes part
-    of. Changes of nothing are left out.
+    changes: of consecutive records. Changes of nothing are left out.
     """
     group: list[Change] = []
     count = 0
     for change in changes:
-        if not len(change.killed_rows) and not len(change.rows):
-            continue
-        if group and (count + len(change.rows) > MOST_ROWS or _kills_one_of(group, change)):
-            yield _one_of(group)
+        if group and count + len(change.rows) > MOST_ROWS:
+            yield from _one_of(group)
             group, count = [], 0
         group.append(change)
         count += len(change.rows)
-    if group:
-        yield _one_of(group)
+    yield from _one_of(group)
 
 
-def _kills_one_of(group: Sequence[Change], change: Change) -> bool:
-    """Return whether a change kills a row that was written in the group. Row numbers ascend."""
-    first = next((int(each.rows[0]) for each in group if len(each.rows)), None)
-    return first is not None and len(change.killed_rows) > 0 and int(change.killed_rows[-1]) >= first
-
-
-def _one_of(group: Sequence[Change]) -> Change:
+def _one_of(group: Sequence[Change]) -> Iterator[Change]:
+    """Yield the change that a group stands for, unless it is one of nothing."""
+    if not group:
+        return
     if len(group) == 1:
-        return group[0]
+        if len(group[0].killed_rows) or len(group[0].rows):
+            yield group[0]
+        return
     killed: Rows = np.sort(np.concatenate([each.killed_rows for each in group]))
     rows: Rows = np.concatenate([each.rows for each in group])
-    return Change(
-        seq=group[-1].seq,
-        killed_rows=killed,
-        rows=rows,
-        affected=sum(each.affected for each in group),
-        written=_all_of([each.written for each in group if each.written is not None]),
-    )
+    # Row numbers ascend, so the first new row parts those that died within the group from those written before it.
+    within = int(np.searchsorted(killed, rows[0])) if len(rows) else len(killed)
+    kept = np.flatnonzero(~np.isin(rows, killed[within:], assume_unique=True))
+    written = _all_of([each.written for each in group if each.written is not None])
+    if len(kept) < len(rows):
+        rows, written = rows[kept], None if written is None or not len(kept) else written.take(kept)
+    if within or len(rows):
+        affected = sum(each.affected for each in group)
+        yield Change(seq=group[-1].seq, killed_rows=killed[:within], rows=rows, affected=affected, written=written)
 
 
 def _all_of(written: Sequence[PointColumns]) -> PointColumns | None:

@@ -44,6 +44,7 @@ from shoal.shard_worker.logic.replication.leadership import LeadershipEffect, Re
 from shoal.shard_worker.logic.replication.machine import ReplicaMachine
 from shoal.shard_worker.logic.replication.record import Record, RecordKind
 from shoal.shard_worker.logic.replication.request_memory import Forgetting
+from shoal.shard_worker.logic.replication.work_pieces import cut_work
 from shoal.shard_worker.resources.writer_pool import SerialExecutor
 
 log = logging.getLogger("shoal.worker.writer")
@@ -288,7 +289,9 @@ class Writer:
         while not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            work, self._work = self._work, []
+            work, self._work = cut_work(self._work)
+            if self._work:
+                self._wake.set()
             if work and self.failure is None:
                 await self._in_thread(self._perform, work)
             # Free the records now: the next work may come hours later.

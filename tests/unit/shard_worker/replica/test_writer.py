@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from shoal.core.errors import DeadlineExceeded
 from shoal.core.ids import CollectionId, ReplicaId, RequestId, Seq, ShardId, Term
 from shoal.shard_worker.logic.replication.append import Append
-from shoal.shard_worker.logic.replication.events import AppendAsked, CallerLeft, WriteAsked
-from shoal.shard_worker.logic.replication.record import RecordKind
+from shoal.shard_worker.logic.replication.events import AppendAsked, AppendRecords, ApplyRecords, CallerLeft, WriteAsked
+from shoal.shard_worker.logic.replication.record import Record, RecordKind
+from shoal.shard_worker.logic.replication.work_pieces import MOST_APPLIED
 from shoal.shard_worker.replica.writer import Writer
 from shoal.shard_worker.resources.open_stores import OpenStores
 from shoal.shard_worker.resources.writer_pool import WriterPool
@@ -98,3 +100,38 @@ def test_an_append_whose_time_is_over_is_refused():
         await writer.close()
 
     asyncio.run(run())
+
+
+def test_what_is_appended_does_not_wait_until_many_records_are_applied():
+    async def run():
+        many = records(1, 3 * MOST_APPLIED)
+        effects = {"catch up": [ApplyRecords(records=many)], "append": [AppendRecords(records=records(5_000, 1))]}
+        writer = a_writer([])
+        writer.machine.handle = lambda event: effects.get(event, [])
+        done, applying, go_on = list[tuple[str, int]](), threading.Event(), threading.Event()
+        loop, all_done = asyncio.get_running_loop(), asyncio.Event()
+
+        def apply(group):
+            applying.set()
+            assert go_on.wait(20.0)
+            done.append(("applied", len(group)))
+            if sum(count for what, count in done if what == "applied") == len(many):
+                loop.call_soon_threadsafe(all_done.set)
+            return (0,) * len(group)
+
+        vars(writer._engine).update(apply=apply, append=lambda group: done.append(("appended", len(group))), checkpoint_if_due=lambda: None)
+        writer.feed("catch up")
+        await asyncio.to_thread(applying.wait, 20.0)
+        writer.feed("append")
+        go_on.set()
+        async with asyncio.timeout(20.0):
+            await all_done.wait()
+        assert done == [("applied", MOST_APPLIED), ("appended", 1), ("applied", MOST_APPLIED), ("applied", MOST_APPLIED)]
+        await writer.close()
+
+    asyncio.run(run())
+
+
+def records(first: int, count: int) -> tuple[Record, ...]:
+    seqs = map(Seq, range(first, first + count))
+    return tuple(Record(term=Term(1), seq=seq, kind=RecordKind.NOOP, time_ms=0, request_id=None, body=b"") for seq in seqs)
