@@ -160,12 +160,11 @@ class GrowingSegment:
     def size(self) -> GrowingSize:
         """Return the size of its arrays, for the memory account."""
         vector_bytes = self._vectors.shape[1] * 4
-        columns = self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
         return GrowingSize(
             rows=self._count,
             reserved=len(self._rows),
             capacity=self._capacity,
-            row_bytes=vector_bytes + growing_code_bytes(self._vectors.shape[1]) + columns,
+            row_bytes=vector_bytes + growing_code_bytes(self._vectors.shape[1]) + self._column_bytes(),
             vector_bytes=vector_bytes,
             has_texts=self._texts is not None,
         )
@@ -185,6 +184,20 @@ class GrowingSegment:
         columns: int = sum(array.nbytes for array in (self._squares, self._ids, self._rows, self._deaths))
         beside = self._string_bytes + self._ties.memory_bytes() + self._payloads.memory_bytes() + self.text_bytes()
         return vector_bytes + code_bytes + columns + beside
+
+    def passing_bytes(self) -> int:
+        """Return the part of its memory that is gone when its rows are sealed: room for rows to come, dead rows, codes,
+        and the index of texts, which is mapped then.
+        """
+        row_bytes: int = self._vectors.shape[1] * 4 + self._column_bytes()
+        with_rows = self._count * row_bytes + self._string_bytes + self._payloads.memory_bytes()
+        lasting = with_rows * (self._count - self.dead) // max(1, self._count) + self._ties.memory_bytes()
+        return max(0, self.memory_bytes() - lasting)
+
+    def _column_bytes(self) -> int:
+        """Return the bytes of one row in the arrays beside its vector and codes."""
+        row_bytes: int = self._squares.itemsize + self._ids.itemsize + self._rows.itemsize + self._deaths.itemsize
+        return row_bytes
 
     def _append_payloads(self, payloads: Sequence[bytes | None]) -> None:
         """Index payloads and their texts. Each payload is parsed once."""

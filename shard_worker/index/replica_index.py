@@ -304,11 +304,16 @@ class ReplicaIndex:
         """
         sealed = [segment for segment in self._settled if isinstance(segment, SealedSegment)]
         largest = max(sealed, key=len, default=None)
-        waiting = [len(segment) for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
-        rows = sum(waiting) + (0 if largest is None else len(largest))
+        waiting = [segment for segment in (*self._settled, self._growing) if isinstance(segment, GrowingSegment)]
+        rows = sum(map(len, waiting)) + (0 if largest is None else len(largest))
         wanted = self.build_bytes(rows, self._form.dearest(self._form.wanted(rows)))
         as_it_is = wanted if largest is None else self.build_bytes(rows, largest.spec)
-        return ReplicaCost(held=self.stats().memory_bytes, growing=self._growing.size(), next_build=min(wanted, as_it_is))
+        return ReplicaCost(
+            held=self.stats().memory_bytes,
+            growing=self._growing.size(),
+            next_build=min(wanted, as_it_is),
+            passing=sum(segment.passing_bytes() for segment in waiting),
+        )
 
     def build_bytes(self, rows: int, spec: IndexSpec) -> int:
         """Return the most memory that a build of `rows` rows takes, its result included. spec: the index that it

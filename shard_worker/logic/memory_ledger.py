@@ -54,7 +54,8 @@ class ReplicaCost:
 
     held: everything it holds; growing: the growing segment of its points; next_build: the most that its next build may
     take in addition; waking: what its store takes in addition when its files are opened for a write, 0 while they are
-    open; named: the growing segment of each named vector.
+    open; named: the growing segment of each named vector; passing: the part of held that is gone when its rows are
+    sealed.
     """
 
     held: int
@@ -62,6 +63,14 @@ class ReplicaCost:
     next_build: int = 0
     waking: int = 0
     named: tuple[GrowingSize, ...] = ()
+    passing: int = 0
+
+    @property
+    def lasting(self) -> int:
+        """Return what it holds while its files are open, without what passes. Another replica with the same points
+        takes about as much, in whatever way the points came to it.
+        """
+        return self.held + self.waking - self.passing
 
     @property
     def all_growing(self) -> tuple[GrowingSize, ...]:
@@ -77,6 +86,7 @@ def joined_cost(indexes: Sequence[ReplicaCost]) -> ReplicaCost:
         points,
         held=sum(each.held for each in indexes),
         next_build=max(each.next_build for each in indexes),
+        passing=sum(each.passing for each in indexes),
         named=tuple(each.growing for each in indexes[1:]),
     )
 

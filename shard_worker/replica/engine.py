@@ -414,7 +414,7 @@ class Engine:
     def cost(self) -> ReplicaCost:
         """Return the memory that the replica takes from the worker's budget."""
         cost, at_rest = joined_cost([each.index.cost() for each in self.indexes]), self._store.at_rest
-        opened = open_store_bytes(self._store.size_bytes, self._settings.readers)
+        opened = open_store_bytes(self._store.database_bytes, self._settings.readers)
         held = cost.held + REPLICA_BASE_BYTES
         return replace(cost, held=held, waking=opened) if at_rest else replace(cost, held=held + opened)
 

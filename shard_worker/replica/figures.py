@@ -17,7 +17,7 @@ def status_of(shard: ShardId, machine: ReplicaMachine, engine: Engine, sealing: 
         replica=machine.replica,
         role=machine.role_name,
         applied_seq=machine.applied_seq,
-        memory_bytes=memory.awake_bytes_of(shard),
+        memory_bytes=memory.lasting_bytes_of(shard),
         disk_bytes=engine.size_bytes(),
         builds_pending=sealing.unready,
     )

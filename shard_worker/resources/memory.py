@@ -119,6 +119,13 @@ class WorkerMemory:
         cost = self._costs.get(shard)
         return 0 if cost is None else cost.held + cost.waking
 
+    def lasting_bytes_of(self, shard: ShardId) -> int:
+        """Return what the replica of a shard takes in the long run, see ReplicaCost.lasting; 0 if it is not in the
+        account.
+        """
+        cost = self._costs.get(shard)
+        return 0 if cost is None else cost.lasting
+
     def overfull(self) -> str | None:
         """Return why this worker cannot hold more than it does, as a text; None while it can."""
         used, budget = self._ledger.used, self._ledger.budget

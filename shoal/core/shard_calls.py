@@ -335,8 +335,8 @@ class SnapshotProgress:
 class ReplicaStatus:
     """The state of an open replica.
 
-    memory_bytes, disk_bytes: that it takes; builds_pending: index builds that run or are due; snapshot: that it fetches
-    now, None for none.
+    memory_bytes: that it takes in the long run, with its files open; disk_bytes: that it takes; builds_pending: index
+    builds that run or are due; snapshot: that it fetches now, None for none.
     """
 
     replica: ReplicaId

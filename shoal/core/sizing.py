@@ -262,12 +262,13 @@ def id_text_bytes(id_bytes: float) -> float:
 
 
 def open_store_bytes(stored: int, readers: int = READERS) -> int:
-    """Return the most bytes that a store takes while its files are open. stored: its bytes on disk."""
+    """Return the most bytes that a store takes while its files are open. stored: bytes of its database, without its
+    write-ahead log."""
     return (1 + readers) * CONNECTION_BYTES + store_cache_bytes(stored, readers)
 
 
 def store_cache_bytes(stored: int, readers: int = READERS) -> int:
-    """Return the bytes to which the caches of a store grow. stored: its bytes on disk."""
+    """Return the bytes to which the caches of a store grow. stored: as in open_store_bytes."""
     return min(WRITER_CACHE_BYTES, stored) + readers * min(READER_CACHE_BYTES, stored)
 
 

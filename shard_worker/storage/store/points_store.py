@@ -61,7 +61,7 @@ from shoal.shard_worker.storage.store.points_reading import (
     unchecked,
 )
 from shoal.shard_worker.storage.store.points_writing import apply_mutation
-from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables, finish_tables
+from shoal.shard_worker.storage.store.schema import check_tables, connect_reader, connect_writer, create_tables, finish_tables, page_bytes
 from shoal.shard_worker.storage.store.small_tables import SegmentEntry, forget_requests, read_requests, read_segments, replace_segments
 
 _VECTOR_CHUNK_BYTES = 4 * 1024 * 1024
@@ -92,6 +92,7 @@ class _OpenStore:
 
     identity: StoreIdentity
     counters: Counters
+    database_bytes: int
     writer: sqlite3.Connection
     readers: ReadPool
 
@@ -112,6 +113,7 @@ class PointsStore:
     ) -> None:
         self._path, self._identity, self._settings = path, files.identity, settings
         self._counters = files.counters
+        self._database_bytes = files.database_bytes
         self._files: _OpenStore | None = files
         self._durable_seq = Seq(0)
         self._refusal: ShoalError | None = None
@@ -176,6 +178,14 @@ class PointsStore:
     def size_bytes(self) -> int:
         """Return the bytes of the database and of its write-ahead log, after the last change."""
         return self._size_bytes
+
+    @property
+    def database_bytes(self) -> int:
+        """Return the bytes of the database once all of the write-ahead log is moved into it.
+
+        The log holds newer versions of pages of the database, so no cache of a connection can grow beyond this.
+        """
+        return self._database_bytes
 
     def _note_size(self) -> None:
         """Measure the files after a change, in the writer's thread: others ask often, also where they must not wait."""
@@ -367,7 +377,7 @@ class PointsStore:
             raise DataLoss(
                 f"{self._path} was at {self._counters.applied_seq} when it was closed, it is at {files.counters.applied_seq} now"
             )
-        self._files = files
+        self._files, self._database_bytes = files, files.database_bytes
         self._note_size()
         fault_point("store.woken")
 
@@ -410,9 +420,11 @@ class PointsStore:
             except BaseException:
                 writer.execute("ROLLBACK")
                 raise
+            held = page_bytes(writer)
             writer.execute("COMMIT")
         except STORE_ERRORS as error:
             raise self._refuse_from_now_on(error) from error
+        self._database_bytes = held
 
     def _refuse_from_now_on(self, error: StoreError) -> ShoalError:
         failure = store_write_failure(error, f"store {self._path}")
@@ -436,9 +448,9 @@ def _open_store(path: Path, cluster_id: ClusterId, replica_id: ReplicaId, settin
         opened.append(connect_writer(path, cache_bytes=settings.writer_cache_bytes, busy_wait_s=settings.checkpoint_wait_s))
         identity = read_identity(opened[0], path, cluster_id=cluster_id, replica_id=replica_id)
         check_tables(opened[0], path)
-        counters = read_counters(opened[0], path)
+        counters, held = read_counters(opened[0], path), page_bytes(opened[0])
         readers.prepare()
-        return _OpenStore(identity=identity, counters=counters, writer=opened.pop(), readers=readers)
+        return _OpenStore(identity=identity, counters=counters, database_bytes=held, writer=opened.pop(), readers=readers)
     except STORE_ERRORS as error:
         raise store_read_failure(error, f"store {path}") from error
     finally:

@@ -71,6 +71,14 @@ def connect_writer(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlit
     return connection
 
 
+def page_bytes(connection: sqlite3.Connection) -> int:
+    """Return the bytes of all pages of the database, as the connection sees it: with those that are only in the
+    write-ahead log. Raises sqlite3.Error.
+    """
+    ((pages,),), ((size,),) = connection.execute("PRAGMA page_count"), connection.execute("PRAGMA page_size")
+    return int(pages) * int(size)
+
+
 def connect_reader(path: Path, *, cache_bytes: int, busy_wait_s: float) -> sqlite3.Connection:
     """Open a connection that reads beside the writer. Raises sqlite3.Error."""
     connection = _connect(path, "rw")

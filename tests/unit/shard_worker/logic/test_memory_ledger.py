@@ -181,3 +181,6 @@ def test_the_indexes_of_a_replica_hold_the_sum_and_have_one_build_at_a_time() ->
     one, two = replace(COST, next_build=30), ReplicaCost(held=70, growing=NAMED_GROWING, next_build=90)
     assert joined_cost([one]) == one
     assert joined_cost([one, two, one]) == replace(one, held=1_070, next_build=90, named=(NAMED_GROWING, GROWING))
+    passing = joined_cost([replace(one, passing=40, waking=7), replace(two, passing=2), one])
+    assert passing.passing == 42
+    assert passing.lasting == 1_070 + 7 - 42

@@ -140,7 +140,7 @@ def test_an_empty_replica_at_rest_is_booked_at_its_base_and_its_writes_at_what_t
             held = bench.memory.replica_bytes()[SHARD]
             assert REPLICA_BASE_BYTES <= held < REPLICA_BASE_BYTES + 4_096
             cost = bench.engine.cost()
-            assert cost.waking == open_store_bytes(bench.engine._store.size_bytes)
+            assert cost.waking == open_store_bytes(bench.engine._store.database_bytes)
             tight = WorkerMemory(1 << 30)
             tight.open(SHARD, cost)
             left = tight.budget_bytes - tight.used_bytes
@@ -167,10 +167,10 @@ def test_a_replica_tells_its_size_with_open_files_whether_it_rests_or_not(tmp_pa
             for rests in (False, True):
                 if rests:
                     await bench.rest()
-                cost, store = bench.engine.cost(), open_store_bytes(bench.engine._store.size_bytes)
+                cost, store = bench.engine.cost(), open_store_bytes(bench.engine._store.database_bytes)
                 assert (cost.waking > 0) == rests
-                assert bench.replica.status.memory_bytes == cost.held + cost.waking
-                assert cost.held + cost.waking >= REPLICA_BASE_BYTES + store
+                assert bench.replica.status.memory_bytes == cost.lasting == cost.held + cost.waking - cost.passing
+                assert cost.lasting >= REPLICA_BASE_BYTES + store
 
     asyncio.run(run())
 

@@ -58,6 +58,19 @@ def test_it_has_no_file_open_and_keeps_its_figures(store, tmp_path):
     assert ids_in(store) == [1, 2, 3, "a"]
 
 
+def test_the_size_of_the_database_is_known_before_the_log_is_moved_into_it(store, tmp_path):
+    file = tmp_path / "store.db"
+    for seq in range(2, 40):
+        store.apply([upsert(seq, range(100 * seq, 100 * seq + 100))])
+    told = store.database_bytes
+    assert told > file.stat().st_size
+    assert store.size_bytes == file.stat().st_size + store.wal_bytes
+    at_rest(store)
+    assert told == store.database_bytes == file.stat().st_size
+    store.wake()
+    assert told == store.database_bytes
+
+
 def test_an_open_store_has_two_connections_until_more_are_needed(store, tmp_path):
     at_rest(store).wake()
     ids_in(store)
