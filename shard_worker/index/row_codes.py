@@ -32,6 +32,9 @@ _ROOM = 1.125
 _SCALES, _LONGEST = (1e-15, 1e15), 1e18
 """Scales, and lengths of queries, with which no float32 overflows."""
 
+_VANISHED = 2.0**-62
+"""Smaller numbers may have the square 0 in float32."""
+
 _BLOCK_FLOATS = 1 << 16
 
 
@@ -139,7 +142,7 @@ class RowCodes:
 
     def _asked_error(self, square: float, length: float) -> float:
         """Return the largest distance of a query from what its codes show, from its computed square, and its length."""
-        return math.sqrt(square) * (1 + self._relative) + 2.0**-22 * length
+        return math.sqrt(square) * (1 + self._relative) + 2.0**-22 * length + _VANISHED * math.sqrt(self._dim)
 
     def _beyond(self, last: float, scale: float, length: float, asked_error: float, metric: Metric) -> float:
         """Return what no row is nearer than that is left out, see Shortlist.

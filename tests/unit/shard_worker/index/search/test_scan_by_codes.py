@@ -120,6 +120,20 @@ def test_hits_are_those_without_codes(
     assert together is None or all(_same(each, twin) for each, twin in zip(together, twins, strict=True))
 
 
+def test_a_query_whose_squares_vanish_is_answered_as_without_codes() -> None:
+    random = np.random.default_rng(0)
+    view = IndexView(seq=1, parts=(_segment(1, random.normal(size=(300, 64)).astype(np.float32), Metric.IP, [], 9).part(),))
+    queries = (random.normal(size=(5, 64)) * 1e-25).astype(np.float32)
+    twins = []
+    for query in queries:
+        (twin, *_), found = _both(_plain(view), query[None, :], 1, Metric.IP), _both(view, query[None, :], 1, Metric.IP)
+        assert all(_same(each, twin) for each in found)
+        twins.append(twin)
+    together = _of_each(view, queries, 1, Metric.IP)
+    assert together is not None
+    assert all(_same(each, twin) for each, twin in zip(together, twins, strict=True))
+
+
 class _Watched(GainSlot):
     """Remembers what became of searches by codes."""
 
