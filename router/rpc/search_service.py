@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from shoal.core.express import HitBytes
 from shoal.core.fused_search import FusedFound
 from shoal.core.limits import Limits
+from shoal.core.points import Matrix
 from shoal.core.replies import Found
+from shoal.core.requests import SearchForm
 from shoal.core.topk import MANY_HITS
 from shoal.core.turns import Asker
 from shoal.router.logic.checks import check_message_bytes
@@ -27,6 +29,10 @@ from shoal.wire.services import SEARCH
 
 AT_ONCE_BYTES = 64 * 1024
 """A search with more bytes is a batch that takes too long for the event loop. It is not converted for nothing."""
+
+
+MOST_TOGETHER = 16
+"""Searches that are carried out as one. More gain nothing."""
 
 
 class SearchService:
@@ -65,6 +71,32 @@ class SearchService:
         response = bytes_of_hits(hits)
         return response if len(response) <= self._limits.message_bytes else None
 
+    def searches_at_once(self, asked: Sequence[tuple[bytes, CallContext]]) -> Sequence[bytes | None]:
+        """Return the answers of searches that came together. Those of one form, for one query each, are one search.
+        None for every other request: it is then answered alone, by one of the other doors.
+        """
+        forms: dict[int, tuple[SearchForm, list[int], list[Matrix]]] = {}
+        for number, (request, context) in enumerate(asked):
+            read = self._forms.read(request)
+            if read is None or len(read[1]) != 1 or timeout_of(context, self._default_timeout_s) <= 0:
+                continue
+            # Searches of a known form have the same object.
+            _, numbers, queries = forms.setdefault(id(read[0]), (read[0], [], []))
+            numbers.append(number)
+            queries.append(read[1])
+        answers: list[bytes | None] = [None] * len(asked)
+        for form, numbers, queries in forms.values():
+            for start in range(0, len(numbers), MOST_TOGETHER):
+                self._answer_some(answers, form, numbers[start : start + MOST_TOGETHER], queries[start : start + MOST_TOGETHER])
+        return answers
+
+    def _answer_some(self, answers: list[bytes | None], form: SearchForm, numbers: Sequence[int], queries: Sequence[Matrix]) -> None:
+        """Put the answers of searches of a form into their places. numbers: their places."""
+        for number, hits in zip(numbers, self._reads.searches_at_once(form, queries), strict=True):
+            response = None if hits is None else bytes_of_hits(hits)
+            if response is not None and len(response) <= self._limits.message_bytes:
+                answers[number] = response
+
     async def _in_bytes(self, work: Callable[[], Awaitable[HitBytes | Found]], context: CallContext) -> bytes:
         found = await work()
         if isinstance(found, bytes):
@@ -79,7 +111,7 @@ class SearchService:
 
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
-        return calls_of(SEARCH, self, at_once={"Search": self.search_at_once})
+        return calls_of(SEARCH, self, at_once={"Search": self.search_at_once}, together={"Search": self.searches_at_once})
 
     def _response(self, found: Found | FusedFound) -> Any:
         response = found_to_message(found) if isinstance(found, Found) else fused_found_to_message(found)

@@ -6,8 +6,11 @@ errors by shard. So no error of a shard is raised here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
+
+import numpy as np
 
 from shoal.core.cluster_map import ClusterMap
 from shoal.core.collection import Collection, CollectionState
@@ -83,6 +86,34 @@ class Express:
         if search is None or search.cost_us > ON_LOOP_US:
             return None
         return self._run(found.known.plan, search)
+
+    def at_once_for_each(self, form: SearchForm, queries: Sequence[Matrix]) -> list[HitColumns | None]:
+        """Return the hits of each of some searches of a form that came together, as one search. None for each that has
+        to be carried out alone.
+
+        queries: (1, dim) each.
+        """
+        nothing: list[HitColumns | None] = [None] * len(queries)
+        found = self._form(form) if self._workers.here else None
+        if found is None or not self._goes_first(found.known.plan):
+            return nothing
+        plain = [number for number, query in enumerate(queries) if are_plain(query, found.metric)]
+        if len(plain) < 2:
+            return nothing
+        search = found.known.service.ready(found.call, queries[plain[0]])
+        if search is None or search.cost_us > ON_LOOP_US:
+            return nothing
+        try:
+            hits = search.run_for_each(np.concatenate([queries[number] for number in plain]))
+        except ShoalError:
+            return nothing
+        if hits is None:
+            return nothing
+        answers = nothing
+        for number, each in zip(plain, hits, strict=True):
+            answers[number] = each
+            self._answered(found.known.plan)
+        return answers
 
     async def search(self, question: Search, collection: Collection, deadline: Deadline) -> HitColumns | None:
         """Return the hits; None if the search must go shard by shard. question: checked against the collection."""

@@ -92,6 +92,13 @@ class Reads:
         """
         return self._express.at_once(form, queries)
 
+    def searches_at_once(self, form: SearchForm, queries: Sequence[Matrix]) -> list[HitColumns | None]:
+        """Return the hits of each of some searches of a form that came together; None for each that goes alone.
+
+        queries: (1, dim) each.
+        """
+        return self._express.at_once_for_each(form, queries)
+
     def search_in_bytes(
         self, form: SearchForm, queries: Matrix, caller: str, timeout_s: float
     ) -> Callable[[], Coroutine[Any, Any, HitBytes | Found]] | None:

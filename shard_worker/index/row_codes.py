@@ -9,6 +9,7 @@ known beforehand. When a row does not fit, all rows are coded anew, into another
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ _ROOM = 1.125
 _SCALES, _LONGEST = (1e-15, 1e15), 1e18
 """Scales, and lengths of queries, with which no float32 overflows."""
 
+_VANISHED = 2.0**-62
+"""Smaller numbers may have the square 0 in float32."""
+
 _BLOCK_FLOATS = 1 << 16
 
 
@@ -40,6 +44,13 @@ class Shortlist(NamedTuple):
 
     positions: npt.NDArray[np.int64]
     beyond: float
+
+
+class Shortlists(NamedTuple):
+    """The same for several queries: positions (nq, m), beyond (nq,) float64."""
+
+    positions: npt.NDArray[np.int64]
+    beyond: npt.NDArray[np.float64]
 
 
 def relative_error(dim: int) -> float:
@@ -103,16 +114,47 @@ class RowCodes:
         if steps.max() > _MOST or steps.min() < -_MOST:
             np.clip(steps, -_MOST, _MOST, out=steps)
         lost = query - steps * np.float32(scale)
-        asked_error = math.sqrt(float(np.dot(lost, lost))) * (1 + self._relative) + 2.0**-22 * length
+        asked_error = self._asked_error(float(np.dot(lost, lost)), length)
         positions, last = self._rows(products).nearest(asked, looked_at(wanted, self._dim))
         positions.sort()
-        if products:
-            return Shortlist(positions, -self._largest_product(last, scale, length, asked_error))
+        return Shortlist(positions, self._beyond(last, scale, length, asked_error, metric))
+
+    def shortlists(self, queries: Matrix, lengths: Sequence[float], wanted: int, metric: Metric) -> Shortlists | None:
+        """Return the same for each of several queries (nq, dim), in one pass of FAISS for each; None if one is too
+        long.
+        """
+        if max(lengths) > _LONGEST:
+            return None
+        products = metric is Metric.IP
+        scales = [_scale_of(query) if products else self._scale for query in queries]
+        steps_of = np.array(scales, dtype=np.float32)[:, None]
+        asked = np.zeros((len(queries), self._codes.shape[1]), dtype=np.float32)
+        steps = np.divide(queries, steps_of, out=asked[:, : self._dim])
+        np.rint(steps, out=steps)
+        np.clip(steps, -_MOST, _MOST, out=steps)
+        lost = queries - steps * steps_of
+        squares = np.einsum("ij,ij->i", lost, lost).tolist()
+        positions, lasts = self._rows(products).nearest_of_each(asked, looked_at(wanted, self._dim))
+        positions.sort(axis=1)
+        errors = [self._asked_error(square, length) for square, length in zip(squares, lengths, strict=True)]
+        beyond = [self._beyond(*each, metric) for each in zip(lasts.tolist(), scales, lengths, errors, strict=True)]
+        return Shortlists(positions, np.array(beyond))
+
+    def _asked_error(self, square: float, length: float) -> float:
+        """Return the largest distance of a query from what its codes show, from its computed square, and its length."""
+        return math.sqrt(square) * (1 + self._relative) + 2.0**-22 * length + _VANISHED * math.sqrt(self._dim)
+
+    def _beyond(self, last: float, scale: float, length: float, asked_error: float, metric: Metric) -> float:
+        """Return what no row is nearer than that is left out, see Shortlist.
+
+        last: distance or product of the farthest row by its codes; scale, length: of the query; asked_error: the
+        distance of the query from what its codes show.
+        """
+        if metric is Metric.IP:
+            return -self._largest_product(last, scale, length, asked_error)
         beyond = self._least_distance(last, asked_error) ** 2
-        if metric is Metric.COSINE:
-            # The square of a distance is that of both lengths, without twice the product.
-            beyond = (beyond - length**2 - self._reach**2) / 2
-        return Shortlist(positions, beyond)
+        # The square of a distance is that of both lengths, without twice the product.
+        return (beyond - length**2 - self._reach**2) / 2 if metric is Metric.COSINE else beyond
 
     def _rows(self, products: bool) -> ByteRows:
         found = self._by_kind.get(products)

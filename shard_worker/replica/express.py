@@ -18,9 +18,10 @@ from shoal.core.ids import Seq, Term
 from shoal.core.metric import Metric
 from shoal.core.points import Matrix, StoredColumns
 from shoal.core.shard_calls import Breadth, Consistency, ShardsSearch
-from shoal.core.topk import HitColumns, concat_hits
+from shoal.core.topk import HitColumns, concat_hits, each_query
 from shoal.core.turns import FREE, Asker, Turn
 from shoal.shard_worker.index.search.ask import ViewOutdated
+from shoal.shard_worker.index.search.few_queries import MOST_QUERIES, search_few
 from shoal.shard_worker.index.search.lone_query import LoneQuery, lone_query
 from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, search_views
 from shoal.shard_worker.logic.replication.primary_read import is_sure
@@ -123,6 +124,17 @@ class ReplicasSearch:
         """See PreparedSearch."""
         return self._answered(self._hits(self.queries, FREE))
 
+    def run_for_each(self, queries: Matrix) -> list[HitColumns] | None:
+        """See PreparedSearch."""
+        found = None if self.lone is None or len(queries) > MOST_QUERIES else search_few(self.lone, queries)
+        hits = None if found is None else self._with_stored(found, FREE)
+        if hits is None or not self._are_sure():
+            return None
+        for vector in self.vectors:
+            for number in range(len(queries)):
+                vector.tuner.offer(queries[number : number + 1])
+        return each_query(hits)
+
     async def run_in_pool(self, deadline: Deadline) -> HitColumns | None:
         """See PreparedSearch."""
         asker, pools = Asker(self.call.shards[0].collection, self.call.caller), self.replicas[0].pools
@@ -135,11 +147,15 @@ class ReplicasSearch:
 
     def _answered(self, hits: HitColumns | None) -> HitColumns | None:
         """Return the hits if the replicas may answer with them, and let the tuners sample the queries."""
-        if hits is None or any(not is_sure(term, each.sure_term()) for each, term in zip(self.replicas, self.terms, strict=False)):
+        if hits is None or not self._are_sure():
             return None
         for vector in self.vectors:
             vector.tuner.offer(self.queries)
         return hits
+
+    def _are_sure(self) -> bool:
+        """Return whether the replicas that had to lead when the search began still do."""
+        return all(is_sure(term, each.sure_term()) for each, term in zip(self.replicas, self.terms, strict=False))
 
     def _pieces(self, threads: int) -> list[Matrix]:
         """Return the queries in pieces for several threads; in one piece if each group has queries of its own."""
@@ -159,8 +175,12 @@ class ReplicasSearch:
                 found = search_views(self.views, queries, call.groups, call.accuracy, call.radius, metric, turn)
             except ViewOutdated:
                 return None
-        hits = found.hits
-        if not stored:
+        return self._with_stored(found, turn)
+
+    def _with_stored(self, found: FoundInViews, turn: Turn) -> HitColumns | None:
+        """Return the hits with what is asked for from the stores; None as in _hits."""
+        hits, call = found.hits, self.call
+        if not (call.with_payload or call.with_vectors):
             return HitColumns(counts=hits.counts, ids=hits.ids, scores=hits.scores)
         columns = self._stored(found, turn)
         if columns is None:

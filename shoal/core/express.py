@@ -36,6 +36,14 @@ class PreparedSearch(Protocol):
         """Search now, in the calling thread, which is that of the worker's event loop."""
         ...
 
+    def run_for_each(self, queries: Matrix) -> list[HitColumns] | None:
+        """Return the hits of each of some searches for one query that came together: (n, dim) float32, n >= 2.
+
+        Call it instead of `run`. The search was prepared for one query. Each answer is that of a search alone. None if
+        each has to be carried out alone.
+        """
+        ...
+
     async def run_in_pool(self, deadline: Deadline) -> HitColumns | None:
         """Search in the worker's threads; a batch is cut by queries. Return None also if the deadline passes first."""
         ...

@@ -75,17 +75,28 @@ def taken_scores(query: Matrix, rows: Matrix, metric: Metric) -> npt.NDArray[np.
 
     query: (1, dim); both prepared. The scores are those of pair_scores.
     """
+    return _overwritten(query, None, rows, metric)
+
+
+def taken_pair_scores(queries: Matrix, query_at: npt.NDArray[np.int64], rows: Matrix, metric: Metric) -> npt.NDArray[np.float32]:
+    """Return the same for several queries (nq, dim): the score of each row for its query. query_at: (n,)."""
+    return _overwritten(queries, query_at, rows, metric)
+
+
+def _overwritten(queries: Matrix, query_at: npt.NDArray[np.int64] | None, rows: Matrix, metric: Metric) -> npt.NDArray[np.float32]:
+    """Return the same. query_at: None for the first query."""
     count, step = len(rows), block_rows(rows.shape[1])
     found: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
     terms = rows.copy() if metric is Metric.COSINE else rows
     with np.errstate(over="ignore", invalid="ignore"):
         if count <= step:
-            _sum_rows(terms, query, metric, found)
+            _sum_rows(terms, queries if query_at is None else queries.take(query_at, axis=0), metric, found)
         else:
             for start in range(0, count, step):
-                _sum_rows(terms[start : start + step], query, metric, found[start : start + step])
+                part = slice(start, start + step)
+                _sum_rows(terms[part], queries if query_at is None else queries.take(query_at[part], axis=0), metric, found[part])
     if metric is Metric.COSINE:
-        _settle_cosines(query, rows, np.zeros(count, dtype=np.int64), np.arange(count), found)
+        _settle_cosines(queries, rows, np.zeros(count, dtype=np.int64) if query_at is None else query_at, np.arange(count), found)
     return found
 
 

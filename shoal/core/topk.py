@@ -106,6 +106,24 @@ def concat_hits(parts: Sequence[HitColumns]) -> HitColumns:
     )
 
 
+def each_query(hits: HitColumns) -> list[HitColumns]:
+    """Return the hits of each query of a batch. hits: without named vectors."""
+    found: list[HitColumns] = []
+    start = 0
+    for number, end in enumerate(hits.counts.cumsum().tolist()):
+        found.append(
+            HitColumns(
+                counts=hits.counts[number : number + 1],
+                ids=hits.ids[start:end],
+                scores=hits.scores[start:end],
+                payloads=None if hits.payloads is None else hits.payloads[start:end],
+                vectors=None if hits.vectors is None else hits.vectors[start:end],
+            )
+        )
+        start = end
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class MergeOrder:
     """Which hits of several parts are the best of their query, and their order.

@@ -7,7 +7,7 @@ interceptors serve every wire.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -45,6 +45,12 @@ knows neither: then the Handler is called, which also refuses bytes that cannot 
 """
 
 
+Together = Callable[[Sequence[tuple[bytes, CallContext]]], Sequence[bytes | None]]
+"""Answers requests that have come at the same moment, without waiting, from the bytes of each to the bytes of its
+response. It returns None for a request that the other doors have to answer or to refuse: nothing has begun for it.
+"""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnaryCall:
     """One unary RPC of this process. path: "/package.Service/Method". request, response: classes of its messages."""
@@ -54,10 +60,13 @@ class UnaryCall:
     response: type[Message]
     handle: Handler
     at_once: AtOnce | None = None
+    together: Together | None = None
 
-    def behind(self, handle: Handler, at_once: AtOnce | None) -> UnaryCall:
-        """Return this call with other functions in front. at_once: None if every call has to go through `handle`."""
-        return replace(self, handle=handle, at_once=at_once)
+    def behind(self, handle: Handler, at_once: AtOnce | None, together: Together | None = None) -> UnaryCall:
+        """Return this call with other functions in front. at_once: None if every call has to go through `handle`;
+        together: None if each has to go alone.
+        """
+        return replace(self, handle=handle, at_once=at_once, together=together)
 
 
 class CallTable(Mapping[str, UnaryCall]):
@@ -80,14 +89,22 @@ class CallTable(Mapping[str, UnaryCall]):
         return len(self._calls)
 
 
-def calls_of(described: ServiceDescriptor, service: object, at_once: Mapping[str, AtOnce] | None = None) -> tuple[UnaryCall, ...]:
+def calls_of(
+    described: ServiceDescriptor,
+    service: object,
+    at_once: Mapping[str, AtOnce] | None = None,
+    together: Mapping[str, Together] | None = None,
+) -> tuple[UnaryCall, ...]:
     """Return the unary calls of a service: one for each method of `described` that `service` has.
 
-    at_once: by name of the method ("Search"), functions that may answer without waiting.
+    at_once: by name of the method ("Search"), functions that may answer without waiting; together: of these methods,
+    functions that may answer several requests as one.
 
-    Raises KeyError if at_once has a name that is not one of these methods.
+    Raises KeyError if at_once has a name that is not one of these methods, or together one that at_once has not.
     """
-    doors = dict(at_once or {})
+    doors, shared = dict(at_once or {}), dict(together or {})
+    if not shared.keys() <= doors.keys():
+        raise KeyError(f"{min(shared.keys() - doors.keys())!r} of {described.full_name} cannot answer one request at once")
     unary = [each for each in described.methods if not (each.client_streaming or each.server_streaming)]
     calls = tuple(
         UnaryCall(
@@ -96,6 +113,7 @@ def calls_of(described: ServiceDescriptor, service: object, at_once: Mapping[str
             response=GetMessageClass(each.output_type),
             handle=getattr(service, each.name),
             at_once=doors.pop(each.name, None),
+            together=shared.get(each.name),
         )
         for each in unary
         if hasattr(service, each.name)

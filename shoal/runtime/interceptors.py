@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from shoal.core.errors import Internal, InvalidArgument, ShoalError
-from shoal.runtime.calls import AtOnce, CallContext, CallTable, Handler, Later, UnaryCall
+from shoal.runtime.calls import AtOnce, CallContext, CallTable, Handler, Later, Together, UnaryCall
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import REQUEST_SECONDS, REQUESTS, Measure, Metrics, NoMetrics
 
@@ -71,7 +71,11 @@ def reader_of(call: UnaryCall) -> Callable[[bytes], Any]:
 
 def guarded(call: UnaryCall) -> UnaryCall:
     """Stand before a call so that it raises nothing but ShoalErrors (and CancelledError)."""
-    return call.behind(_guarded(call.path, call.handle), None if call.at_once is None else _guarded_at_once(call.path, call.at_once))
+    return call.behind(
+        _guarded(call.path, call.handle),
+        None if call.at_once is None else _guarded_at_once(call.path, call.at_once),
+        None if call.together is None else _guarded_together(call.path, call.together),
+    )
 
 
 def _guarded(method: str, inner: Handler) -> Handler:
@@ -109,6 +113,18 @@ def _guarded_at_once(method: str, inner: AtOnce) -> AtOnce:
     return at_once
 
 
+def _guarded_together(method: str, inner: Together) -> Together:
+    def together(asked: Sequence[tuple[bytes, CallContext]]) -> Sequence[bytes | None]:
+        try:
+            return inner(asked)
+        except Exception as error:
+            # Each of them is answered alone now, and gets its own error if there is one.
+            log.error(event("handler_failed", method=method), exc_info=error)
+            return [None] * len(asked)
+
+    return together
+
+
 def _unknown(method: str, error: Exception) -> Internal:
     log.error(event("handler_failed", method=method), exc_info=error)
     return Internal(f"{method} failed: {type(error).__name__}: {error}")
@@ -117,12 +133,17 @@ def _unknown(method: str, error: Exception) -> Internal:
 def metrics_interceptor(metrics: Metrics) -> Interceptor:
     """Return the interceptor that measures calls with REQUESTS and REQUEST_SECONDS.
 
-    A call that `at_once` does not answer is measured in `handle` only.
+    A call that `at_once` does not answer is measured in `handle` only, and one that `together` does not answer in one
+    of these. Calls that are answered together take the time of all of them.
     """
 
     def measured(call: UnaryCall) -> UnaryCall:
         tally = _Tally(metrics, call.path.removeprefix("/"))
-        return call.behind(_timed(call.handle, tally), None if call.at_once is None else _timed_at_once(call.at_once, tally))
+        return call.behind(
+            _timed(call.handle, tally),
+            None if call.at_once is None else _timed_at_once(call.at_once, tally),
+            None if call.together is None else _timed_together(call.together, tally),
+        )
 
     return measured
 
@@ -183,6 +204,18 @@ def _timed_at_once(inner: AtOnce, tally: _Tally) -> AtOnce:
         return answer
 
     return at_once
+
+
+def _timed_together(inner: Together, tally: _Tally) -> Together:
+    def together(asked: Sequence[tuple[bytes, CallContext]]) -> Sequence[bytes | None]:
+        began = time.perf_counter()
+        answers = inner(asked)
+        for answer in answers:
+            if answer is not None:
+                tally.ended(began, "OK")
+        return answers
+
+    return together
 
 
 def _code_of(error: BaseException) -> str:

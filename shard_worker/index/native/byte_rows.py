@@ -1,4 +1,4 @@
-"""Rows of one byte a dimension, compared with one query in one pass of FAISS, which keeps the nearest.
+"""Rows of one byte a dimension, compared with queries in one pass of FAISS for each, which keeps the nearest.
 
 FAISS reads the bytes where they lie, in an array of numpy. Rows beyond those that it was told of may be written
 meanwhile.
@@ -39,17 +39,24 @@ class ByteRows:
         self._index.ntotal = count
 
     def nearest(self, query: npt.NDArray[np.float32], count: int) -> tuple[npt.NDArray[np.int64], float]:
-        """Return the positions of the `count` nearest rows, in no order, and the distance or product of the farthest.
+        """Return the same as nearest_of_each for one query (width,): (count,), and a number."""
+        positions, farthest = self.nearest_of_each(query[None, :], count)
+        return positions[0], float(farthest[0])
 
-        query: (width,) contiguous, whole numbers from 1 - MIDDLE to MIDDLE - 1, since for some widths FAISS makes bytes
-        of them; count: at most n. The relative error of a squared distance, and that of a product relative to the
+    def nearest_of_each(self, queries: npt.NDArray[np.float32], count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the positions (nq, count) of the nearest rows of each query, in no order, and the distance or product
+        (nq,) of the farthest.
+
+        queries: (nq, width) contiguous, whole numbers from 1 - MIDDLE to MIDDLE - 1, since for some widths FAISS makes
+        bytes of them; count: at most n. The relative error of a squared distance, and that of a product relative to the
         lengths, is at most about `width` roundings. Any thread may call it, several at a time.
         """
-        positions: npt.NDArray[np.int64] = np.empty(count, dtype=np.int64)
-        distances: npt.NDArray[np.float32] = np.empty(count, dtype=np.float32)
+        asked = len(queries)
+        positions: npt.NDArray[np.int64] = np.empty((asked, count), dtype=np.int64)
+        distances: npt.NDArray[np.float32] = np.empty((asked, count), dtype=np.float32)
         pointer = faiss.swig_ptr
         try:
-            self._index.search_c(1, pointer(query), count, pointer(distances), pointer(positions))
+            self._index.search_c(asked, pointer(queries), count, pointer(distances), pointer(positions))
         except RuntimeError as error:
             raise Internal(f"faiss could not compare bytes: {error}") from error
-        return positions, float(distances[-1])
+        return positions, distances[:, -1]

@@ -29,7 +29,7 @@ Distances = npt.NDArray[np.float32]
 _MOST_FLOATS = 1 << 22
 """A scan cannot be stopped: it compares at most this many floats, which takes a few milliseconds."""
 
-_MANY = 256
+MANY = 256
 
 
 class ScannedPart(NamedTuple):
@@ -65,7 +65,7 @@ def nearest_rows(parts: Sequence[ScannedPart], query: Matrix, k: int, metric: Me
     if not math.isfinite(limit):
         return None
     kept = (~(distances > limit)).nonzero()[0]
-    return _by_part(parts, lists, kept) if len(kept) <= 4 * k + _MANY else None
+    return _by_part(parts, lists, kept) if len(kept) <= 4 * k + MANY else None
 
 
 def _shortlist(part: SegmentView, query: Matrix, length: float, k: int, metric: Metric) -> Shortlist | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from shoal.core.errors import DataLoss
 from shoal.core.points import IdArray, Matrix, PointId, StoredColumns, id_array
-from shoal.shard_worker.storage.checksum import NO_PART, key_crc, part_crc, point_crc
+from shoal.shard_worker.storage.checksum import key_crc, part_crc, point_crc
 from shoal.shard_worker.storage.store.chunks import in_chunks, marks
 from shoal.shard_worker.storage.store.meta_table import read_counters
 from shoal.shard_worker.storage.store.mutation import Rows
@@ -94,7 +94,7 @@ def read_by_row(connection: sqlite3.Connection, rows: Sequence[int], shape: Want
     found: dict[int, _Point] = {}
     for chunk in in_chunks(rows):
         found.update((point.row, point) for point in _select(connection, f"{_BY_ROW} IN ({marks(len(chunk))})", chunk, shape))
-    mask = np.fromiter((row in found for row in rows), dtype=np.bool_, count=len(rows))
+    mask = np.array([row in found for row in rows], dtype=np.bool_)
     return StoredRows(found=mask, columns=_columns([found[row] for row in rows if row in found], shape))
 
 
@@ -110,7 +110,7 @@ def read_page(connection: sqlite3.Connection, after: PointId | None, limit: int,
         shape.check()
         condition, values = ("IS NOT NULL", []) if after is None else ("> ?", [after])
         wanted = min(_PAGE_ROWS, limit - len(points))
-        read = list(_select(connection, f"{_BY_ID} {condition} ORDER BY id LIMIT ?", [*values, wanted], shape))
+        read = _select(connection, f"{_BY_ID} {condition} ORDER BY id LIMIT ?", [*values, wanted], shape)
         points += read
         if len(read) < wanted:
             break
@@ -139,30 +139,27 @@ def _keys_sum(keys: Sequence[tuple[Any, Any]]) -> int | None:
         return None
 
 
-def _select(connection: sqlite3.Connection, source: str, values: Sequence[Any], shape: WantedColumns) -> Iterable[_Point]:
+def _select(connection: sqlite3.Connection, source: str, values: Sequence[Any], shape: WantedColumns) -> list[_Point]:
     # Read only the wanted columns: a vector is most of a row. Fetch all rows at once: a statement that an error leaves
     # unfinished would delay the next checkpoint.
-    wanted = f"{'payload' if shape.with_payloads else 'NULL'}, {'vector' if shape.with_vectors else 'NULL'}"
-    for row, point_id, seq, crc, *crcs, payload, vector in connection.execute(f"SELECT {_HEAD}, {wanted} FROM {source}", values).fetchall():
-        read = _crcs(payload if shape.with_payloads else None, vector if shape.with_vectors else None)
-        asked = [crcs[0] if shape.with_payloads else NO_PART, crcs[1] if shape.with_vectors else NO_PART]
-        if _crc(row, point_id, seq, crcs) != crc or read != asked:
+    payloads, vectors = shape.with_payloads, shape.with_vectors
+    wanted = f"{'payload' if payloads else 'NULL'}, {'vector' if vectors else 'NULL'}"
+    points: list[_Point] = []
+    for row, point_id, seq, crc, payload_crc, vector_crc, payload, vector in connection.execute(
+        f"SELECT {_HEAD}, {wanted} FROM {source}", values
+    ).fetchall():
+        try:
+            whole = (
+                point_crc(row, point_id, seq, payload_crc, vector_crc) == crc
+                and (not payloads or part_crc(payload) == payload_crc)
+                and (not vectors or part_crc(vector) == vector_crc)
+            )
+        except _NOT_WRITTEN_BY_US:
+            whole = False
+        if not whole:
             raise DataLoss(f"{shape.path} is damaged: the crc of row {row} (id {point_id!r}) does not match")
-        yield _Point(row, point_id, payload, vector)
-
-
-def _crcs(payload: Any, vector: Any) -> list[int] | None:
-    try:
-        return [part_crc(payload), part_crc(vector)]
-    except _NOT_WRITTEN_BY_US:
-        return None
-
-
-def _crc(row: Any, point_id: Any, seq: Any, crcs: Any) -> int | None:
-    try:
-        return point_crc(row, point_id, seq, *crcs)
-    except _NOT_WRITTEN_BY_US:
-        return None
+        points.append(_Point(row, point_id, payload, vector))
+    return points
 
 
 def _columns(points: Sequence[_Point], shape: WantedColumns) -> StoredColumns:

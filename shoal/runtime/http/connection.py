@@ -1,6 +1,7 @@
 """One connection of an HTTP server: requests are answered one at a time, in the order in which they came.
 
-A call whose synchronous door answers is answered where its bytes arrive; another one runs in a task. Between two
+A call whose synchronous door answers is answered where its bytes arrive; another one runs in a task. Calls that can be
+answered together wait for those that have come at the same moment (gathering.py). Between two
 requests of one connection, other connections get their turn. A peer that closes its side takes back its calls: nothing
 tells a peer that has gone from one that only sends no more.
 """
@@ -12,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from shoal.runtime.http.answers import BUSY, ENDING, GO_ON, FailedAnswer, refusal
+from shoal.runtime.http.gathering import WaitingCall
 from shoal.runtime.http.limits import READ_BYTES
 from shoal.runtime.http.request_reader import CallRequest, HealthRequest, ReadPhase, RefusedRequest, RequestReader
 from shoal.runtime.http.running_call import Answer, HttpCallContext, RunningCall, answer_at_once, answer_binary, answer_json
@@ -36,7 +38,7 @@ class HttpConnection(asyncio.Protocol):
         )
         self._rest = b""  # Bytes behind a full queue of requests.
         self._reads = True
-        self._call: RunningCall | None = None
+        self._call: RunningCall | WaitingCall | None = None
         self._asked: CallRequest | None = None  # The request of that call.
         self._turn: asyncio.Handle | None = None
         self._writes = True
@@ -226,10 +228,29 @@ class HttpConnection(asyncio.Protocol):
         self._serve_next()
 
     def _called(self, request: CallRequest) -> Answer | None:
-        """Return the answer to a call, or None if it runs in a task now."""
+        """Return the answer to a call, or None if it runs in a task now, or waits for others that come with it."""
         head, server = request.head, self._server
         deadline_s = None if head.timeout_s is None else request.arrived_s + head.timeout_s
         context = HttpCallContext(head, self._peer, self._loop.time, deadline_s)
+        together = head.served.call.together
+        if together is None or head.json:
+            return self._called_alone(request, context)
+        self._asked = request
+        self._call = WaitingCall(request, context, together, self._ended, self._go_alone)
+        server.gathered.add(self._call)
+        return None
+
+    def _go_alone(self, request: CallRequest, context: HttpCallContext) -> None:
+        """Carry out a call that was not answered together with others."""
+        self._call = self._asked = None
+        answer = self._called_alone(request, context)
+        if answer is not None:
+            self._answered(request, answer)
+        self._after_answer()
+
+    def _called_alone(self, request: CallRequest, context: HttpCallContext) -> Answer | None:
+        """Return the same as _called, for a call that does not wait for others."""
+        head, server = request.head, self._server
         answer = None if head.json else answer_at_once(request, context)
         if isinstance(answer, (bytes, FailedAnswer)):
             return answer
@@ -240,7 +261,9 @@ class HttpConnection(asyncio.Protocol):
         else:
             work = answer_json(request, context, server.conversions) if head.json else answer_binary(request, context)
         self._asked = request
-        self._call = RunningCall(work, method=head.served.call.path, running=server.running, deadline_s=deadline_s, told=self._ended)
+        self._call = RunningCall(
+            work, method=head.served.call.path, running=server.running, deadline_s=context.deadline_s, told=self._ended
+        )
         return None
 
     def _ended(self, answer: Answer) -> None:

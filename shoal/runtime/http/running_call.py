@@ -34,6 +34,11 @@ class HttpCallContext:
         """deadline_s: on the clock; None without a deadline."""
         self._head, self._peer, self._clock, self._deadline_s = head, peer, clock, deadline_s
 
+    @property
+    def deadline_s(self) -> float | None:
+        """Return the deadline on the clock of the event loop; None without one."""
+        return self._deadline_s
+
     def time_remaining(self) -> float | None:
         """See CallContext."""
         return None if self._deadline_s is None else max(0.0, self._deadline_s - self._clock())

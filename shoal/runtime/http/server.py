@@ -15,6 +15,7 @@ from shoal.runtime.calls import CallTable
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.http.answers import AnswerHeads, FailedAnswer
 from shoal.runtime.http.connection import HttpConnection
+from shoal.runtime.http.gathering import Gatherer
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.listening import listening_sockets
 from shoal.runtime.http.request_head import served_calls
@@ -40,7 +41,8 @@ _ASKED_FOR_ROOM = 64
 class HttpServer:
     """Serves the calls of a table by the Connect protocol, and `GET /health`.
 
-    Its connections use `limits`, `calls`, `server_id`, `held`, `seen`, `heads`, `conversions`, `running` and `serving`.
+    Its connections use `limits`, `calls`, `server_id`, `held`, `seen`, `heads`, `conversions`, `running`, `gathered`
+    and `serving`.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class HttpServer:
         self.held, self.heads, self.seen = HeldBytes(limits.held_bytes), AnswerHeads(), SeenHeads()
         self.conversions = FairPool(1, name="json", what="calls in JSON", limit="waiting_json")
         self.running: set[RunningCall] = set()
+        self.gathered = Gatherer()
         self.serving = False
         self._host, self._port = host, port
         self._role, self._metrics = role, metrics or NoMetrics()

@@ -93,9 +93,14 @@ def test_no_row_that_is_left_out_is_nearer_than_they_say(
         return
     length = math.sqrt(float(np.square(query.astype(np.float64)).sum()))
     shortlist = part.shortlist(query, length, wanted, metric)
+    together = part.shortlists(np.stack([vectors[9], query]), [float(lengths[9]), length], wanted, metric)
     if shortlist is None:
         assert length > 1e18
+        assert together is None
         return
+    assert together is not None
+    assert together.positions[1].tolist() == shortlist.positions.tolist()
+    assert together.beyond[1] == pytest.approx(shortlist.beyond, rel=1e-5, abs=1e-5 * (length + lengths.max()) ** 2)
     assert np.unique(shortlist.positions).tolist() == shortlist.positions.tolist()
     wide, rows = query.astype(np.float64), vectors.astype(np.float64)
     far = np.square(rows - wide).sum(axis=1) if metric is Metric.L2 else -(rows @ wide)

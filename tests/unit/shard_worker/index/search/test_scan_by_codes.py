@@ -18,6 +18,7 @@ from shoal.shard_worker.index.growing import GrowingSegment
 from shoal.shard_worker.index.native.threads import search_thread_init
 from shoal.shard_worker.index.row_codes import GainSlot
 from shoal.shard_worker.index.search.ask import SearchContext
+from shoal.shard_worker.index.search.few_queries import search_few
 from shoal.shard_worker.index.search.hot_filters import HotFilters
 from shoal.shard_worker.index.search.lone_query import lone_query
 from shoal.shard_worker.index.search.search import SearchedView, search_views
@@ -69,6 +70,19 @@ def _both(view: IndexView, query: np.ndarray, k: int, metric: Metric) -> list[In
     return hits if found is None else [*hits, found.hits]
 
 
+def _of_each(view: IndexView, queries: np.ndarray, k: int, metric: Metric) -> list[IndexHits] | None:
+    """Return the hits of each query, searched for in one pass; None if each must be searched for alone."""
+    lone = lone_query(_seen(view), k, TARGET, metric)
+    found = None if lone is None else search_few(lone, queries)
+    if found is None:
+        return None
+    hits, ends = found.hits, np.cumsum(found.hits.counts).tolist()
+    return [
+        IndexHits(counts=hits.counts[at : at + 1], ids=hits.ids[start:end], scores=hits.scores[start:end], rows=hits.rows[start:end])
+        for at, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
+    ]
+
+
 def _same(found: IndexHits, twin: IndexHits) -> bool:
     return all(getattr(found, name).tobytes() == getattr(twin, name).tobytes() for name in ("counts", "ids", "scores", "rows"))
 
@@ -93,12 +107,31 @@ def test_hits_are_those_without_codes(
     parts = tuple(_segment(key, each, metric, dead, int(random.integers(1, rows))).part() for key, each in enumerate(vectors, 1))
     view = IndexView(seq=1, parts=parts)
     near = vectors[0][5]
+    twins, queries = list[IndexHits](), list[np.ndarray]()
     for _ in range(3):
         query = {"normal": random.normal(size=dim), "row": near, "near": near * random.normal(1, 1e-3, size=dim)}[asked]
         query = np.ascontiguousarray(query.astype(np.float32)[None, :])
         query = query if query.any() else query + 1
         (twin, *_), found = _both(_plain(view), query, k, metric), _both(view, query, k, metric)
         assert all(_same(each, twin) for each in found)
+        twins.append(twin)
+        queries.append(query)
+    together = _of_each(view, np.concatenate(queries), k, metric)
+    assert together is None or all(_same(each, twin) for each, twin in zip(together, twins, strict=True))
+
+
+def test_a_query_whose_squares_vanish_is_answered_as_without_codes() -> None:
+    random = np.random.default_rng(0)
+    view = IndexView(seq=1, parts=(_segment(1, random.normal(size=(300, 64)).astype(np.float32), Metric.IP, [], 9).part(),))
+    queries = (random.normal(size=(5, 64)) * 1e-25).astype(np.float32)
+    twins = []
+    for query in queries:
+        (twin, *_), found = _both(_plain(view), query[None, :], 1, Metric.IP), _both(view, query[None, :], 1, Metric.IP)
+        assert all(_same(each, twin) for each in found)
+        twins.append(twin)
+    together = _of_each(view, queries, 1, Metric.IP)
+    assert together is not None
+    assert all(_same(each, twin) for each, twin in zip(together, twins, strict=True))
 
 
 class _Watched(GainSlot):
@@ -127,6 +160,8 @@ def test_codes_are_used_where_they_suffice_and_rest_where_they_do_not(metric: Me
     watched = _watched(view)
     _both(view, vectors[:1] + np.float32(0.1), 3, metric)
     assert watched.outcomes == [True, True], "once by each way of searching"
+    assert _of_each(view, vectors[:5] + np.float32(0.1), 3, metric) is not None
+    assert watched.outcomes == [True, True, True], "once for several queries"
     blurred = vectors.copy()
     blurred[7] *= 1e6
     view = IndexView(seq=1, parts=(_segment(1, blurred, metric, [], 300).part(),))
@@ -134,6 +169,15 @@ def test_codes_are_used_where_they_suffice_and_rest_where_they_do_not(metric: Me
     for _ in range(3):
         search_views(_seen(view), vectors[:1] * np.float32(0.1), (QueryGroup(k=3),), TARGET, None, metric)
     assert watched.outcomes == [False, False], "one long row blurs all others; the second search does without codes"
+    assert view.parts[0].codes is not None
+    view.parts[0].codes.gain = watched = _Watched()
+    together = _of_each(view, vectors[:4] * np.float32(0.1), 3, metric)
+    assert watched.outcomes == [False]
+    if together is None:
+        assert metric is Metric.IP, "rounding in products with the long row leaves too many"
+        return
+    twins = [_both(_plain(view), query[None, :] * np.float32(0.1), 3, metric)[0] for query in vectors[:4]]
+    assert all(_same(each, twin) for each, twin in zip(together, twins, strict=True))
 
 
 def test_readers_beside_the_writer_find_what_their_view_holds() -> None:
