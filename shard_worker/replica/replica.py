@@ -57,6 +57,7 @@ from shoal.shard_worker.replica.replicate import PeerCalls, Replicate
 from shoal.shard_worker.replica.room import ReplicaRoom
 from shoal.shard_worker.replica.sealing import Sealing
 from shoal.shard_worker.replica.searched_vectors import SearchedVector, SearchedVectors
+from shoal.shard_worker.replica.waiting import BEHIND_S, until_it_serves
 from shoal.shard_worker.replica.write_bodies import kind_and_body
 from shoal.shard_worker.replica.writer import Outward, Writer
 from shoal.shard_worker.resources.memory import WorkerMemory
@@ -74,9 +75,6 @@ DELETED_AT_ONCE = 50_000
 
 UNDISTURBED_TRIES = 3
 """Tries of a search beside the writer. If its hits were replaced each time, the search is run between writes."""
-
-BEHIND_S = 0.5
-"""How long a replica that does not lead waits for a record that a read needs: another replica may have it already."""
 
 
 class Replica:
@@ -210,9 +208,10 @@ class Replica:
 
     async def write(self, call: ShardWrite, timeout_s: float) -> WriteAck:
         """See ShardService."""
-        if isinstance(call, ShardDeleteMatching):
-            return await self._delete_matching(call, timeout_s)
         deadline = Deadline.after(timeout_s, boot_s)
+        await until_it_serves(self._writer.machine, self._progress, deadline)
+        if isinstance(call, ShardDeleteMatching):
+            return await self._delete_matching(call, deadline)
         kind, body = await kind_and_body(call, self._spec, self.pools)
         written = await self._foreseen(call, deadline) if isinstance(call, ShardUpdate) else 0
         self._room.watch_memory()
@@ -416,13 +415,12 @@ class Replica:
         look = partial(self.reading.foresee, call.update)
         return await self._read(ReadTerms(caller=call.request_id.client), deadline.left_s, look, in_pool=large)
 
-    async def _delete_matching(self, call: ShardDeleteMatching, timeout_s: float) -> WriteAck:
+    async def _delete_matching(self, call: ShardDeleteMatching, deadline: Deadline) -> WriteAck:
         """Find the matching points, then write "delete these where they still are": points replaced in between stay.
 
         Both happen in one term that this replica serves. Otherwise it could miss writes that an earlier primary, or
         another one in between, acknowledged.
         """
-        deadline = Deadline.after(timeout_s, boot_s)
         await self._wait_for(ReadTerms(), deadline)
         began = self._serving()
         found = await self._undisturbed(
@@ -446,8 +444,10 @@ class Replica:
 
         Raises DeadlineExceeded, Unavailable, or the error with which the replica failed.
         """
-        self._check_working()
         machine = self._writer.machine
+        if terms.consistency is Consistency.PRIMARY:
+            await until_it_serves(machine, self._progress, deadline)
+        self._check_working()
         until = deadline if isinstance(machine.role, Leading) else deadline.sooner(BEHIND_S)
         while machine.applied_seq < terms.min_seq and not is_lost(terms.min_seq, machine, self.sure_term()):
             if not await self._progress.wait(self._progress.count, until.left_s):
