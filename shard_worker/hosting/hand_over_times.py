@@ -13,8 +13,9 @@ from shoal.core.shard_calls import HandOverTime
 from shoal.core.shard_config import ShardConfig
 from shoal.shard_worker.replica.replica import Replica
 
-LOOK_S = 0.005
-"""Pause between two looks at the log. A time is too long by at most as much."""
+LOOK_S, LOOK_SHARE = 0.005, 0.05
+"""Pause between two looks at the log, in seconds and as a share of the time so far, whichever is longer. A time is too
+long by at most as much."""
 
 MOST_S = 30.0
 """After so many seconds a hand-over is not looked at any more, and has no time: the new primary did not begin."""
@@ -56,9 +57,10 @@ class HandOverTimes:
 
     async def _measured(self, shard: ShardId, began: float, follows: Callable[[], bool | None]) -> None:
         while (followed := follows()) is False:
-            if self._clock() - began > MOST_S:
+            passed_s = self._clock() - began
+            if passed_s > MOST_S:
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(max(LOOK_S, LOOK_SHARE * passed_s))
         if followed is None:
             return
         seconds = self._clock() - began
