@@ -65,7 +65,9 @@ def codes_suffice(sample: Matrix, metric: Metric, held: CodeRange | None = None)
         shown = _others(queries, codes.coded(rows) - centre, asked, metric)
         last = np.partition(near, TRIAL_RANK - 1, axis=1)[:, TRIAL_RANK - 1 : TRIAL_RANK]
         fetched = np.argpartition(shown, TRIAL_FETCH - 1, axis=1)[:, :TRIAL_FETCH]
-        found = (np.take_along_axis(near, fetched, axis=1) <= last).sum(axis=1)
+        # Rows that are equally near may differ by the rounding of their products.
+        taken = np.take_along_axis(near, fetched, axis=1) - 2 * _rounding(queries, rows - centre)[np.arange(len(asked))[:, None], fetched]
+        found = (taken <= last).sum(axis=1)
     if not (np.isfinite(last).all() and np.isfinite(np.take_along_axis(shown, fetched, axis=1)).all()):
         return False
     return float(np.minimum(found, TRIAL_RANK).mean()) >= TRIAL_RECALL * TRIAL_RANK
@@ -74,6 +76,13 @@ def codes_suffice(sample: Matrix, metric: Metric, held: CodeRange | None = None)
 def _spread(rows: Matrix, most: int) -> Matrix:
     """Return at most `most` rows, evenly from all."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _rounding(queries: Matrix, rows: Matrix) -> Matrix:
+    """Return how far what `_others` computes may be from the truth. (m, n)."""
+    asked, lengths = (np.sqrt(np.einsum("ij,ij->i", each, each)) for each in (queries, rows))
+    found: Matrix = np.float32((rows.shape[1] + 32) * 2.0**-23) * (lengths**2 + 2 * asked[:, None] * lengths)
+    return found
 
 
 def _others(queries: Matrix, rows: Matrix, own: npt.NDArray[np.int64], metric: Metric) -> npt.NDArray[np.float32]:
