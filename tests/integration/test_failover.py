@@ -25,6 +25,7 @@ from tests.support.cluster.role_cluster import RoleCluster, wait_until
 from tests.support.disk.small_disk import fill, small_disk
 from tests.support.figures import show
 from tests.support.network.private_network import why_no_network
+from tests.support.scope import LONG
 
 REPLACE_AFTER_S = 4 * TTL_S
 DISK_MEGABYTES = 160
@@ -317,6 +318,7 @@ def test_replicas_lie_in_different_zones(cluster: RoleCluster) -> None:
             assert sorted(ZONES[cluster.worker_of_id(worker)] for worker in shard.isr) == ["east", "south", "west"]
 
 
+@pytest.mark.skipif(not LONG, reason="half a minute: make test-long; chaos kills primaries, too")
 def test_primaries_are_killed_one_after_another(cluster: RoleCluster, outages: list[float]) -> None:
     with scene(cluster, "often", shards=4) as playing:
         for number in range(3):

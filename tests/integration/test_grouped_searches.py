@@ -152,6 +152,7 @@ class Searching:
         wait_until(lambda: self.done >= seen + AFTER_EACH_FAULT, "searches go on")
 
 
+@pytest.mark.skipif(not LONG, reason="a minute: make test-long; chaos kills and freezes workers under searches, too")
 @pytest.mark.timeout(300)
 def test_searches_in_groups_survive_killed_and_frozen_workers(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with RoleCluster(tmp_path / "cluster", workers=3, lease_ttl_s=TTL_S) as cluster, shoal.connect(cluster.address, timeout=60) as client:

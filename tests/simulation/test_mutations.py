@@ -12,7 +12,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.support.scope import cells
 
 
-@pytest.mark.parametrize("mutation", cells(MUTATIONS, MUTATIONS[::2]), ids=lambda mutation: mutation.rule)
+@pytest.mark.parametrize("mutation", cells(MUTATIONS, MUTATIONS[::3]), ids=lambda mutation: mutation.rule)
 def test_a_broken_rule_is_noticed(mutation: Mutation) -> None:
     assert mutation.caught_by
     with mutation.breaking():

@@ -11,7 +11,7 @@ from tests.support.scope import cells
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("seed", cells(range(6), (1, 2)))
+@pytest.mark.parametrize("seed", cells(range(6), (1,)))
 def test_directed_schedules_hold(name: str, seed: int) -> None:
     stage = SCRIPTS[name](seed)
     assert stage.world.history.acknowledged
