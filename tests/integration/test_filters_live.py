@@ -19,7 +19,6 @@ import shoal
 from shoal.core.points import PointId
 from tests.integration.filtered_points import DIM, LABELS, Model, filter_of, numbered, payload_of, vector_of
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
-from tests.support.scope import LONG
 
 FILTERS = 40
 NONE_OF_THEM: dict[str, Any] = {"nowhere": 1}
@@ -126,7 +125,6 @@ def segment_files(worker: Path, suffix: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in sorted(worker.glob(f"*/*/*/segments/*{suffix}"))}
 
 
-@pytest.mark.skipif(not LONG, reason="half a minute: make test-long")
 def test_a_killed_worker_answers_the_same_and_a_damaged_payload_index_is_made_anew(make_cluster: Callable[..., RoleCluster]) -> None:
     cluster = make_cluster(workers=2)
     worker, data = cluster.workers[0], cluster.folder / "worker-0"

@@ -113,7 +113,6 @@ def worker(data: Path) -> int:
     return int((data / "workers" / "1" / "lock").read_text().split()[0])
 
 
-@pytest.mark.skipif(not LONG, reason="half a minute: make test-long")
 def test_without_its_terminal_it_goes_on_and_sigterm_to_every_process_ends_it_cleanly(data: Path) -> None:
     """nohup runs it, then the terminal closes. Later systemd ends the unit and signals every process
     (KillMode=control-group).

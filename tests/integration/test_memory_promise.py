@@ -17,7 +17,7 @@ from tests.support.scope import cells
 EVERY = [("flat", 256, 10_000), ("hnsw", 768, 3_000), ("auto", 768, 9_000)]
 
 
-@pytest.mark.parametrize(("index", "dim", "least"), cells(EVERY, [EVERY[0], EVERY[1]]))
+@pytest.mark.parametrize(("index", "dim", "least"), cells(EVERY, [EVERY[1]]))
 def test_a_replica_is_filled_until_it_refuses_and_searches_and_deletes_go_on(index: str, dim: int, least: int, tmp_path: Path) -> None:
     """least: number of points that it must take before it refuses.
 

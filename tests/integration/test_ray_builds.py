@@ -18,7 +18,6 @@ from shoal.deploy.local.foreground import ForegroundCluster
 from shoal.deploy.ray.session import end_session
 from tests.support.cluster.ray_nodes import RayNodes, environment, short_folder
 from tests.support.etcd.process import EtcdProcess
-from tests.support.scope import LONG
 
 TIMEOUT_S = 60.0
 DIM, ROWS = 48, 25_000
@@ -129,7 +128,6 @@ def test_indexes_are_built_on_the_other_node_while_searches_go_on(hosted: Hosted
     assert finds_most(client)
 
 
-@pytest.mark.skipif(not LONG, reason="two thirds of a minute: make test-long")
 @pytest.mark.timeout(150)
 def test_when_that_node_is_lost_the_build_ends_at_home(hosted: Hosted, client: shoal.Client) -> None:
     client.upsert("things", range(100), vectors()[:100])

@@ -24,7 +24,6 @@ from examples import ray_folder
 from tests.support.cluster.local_ray import local_ray
 from tests.support.cluster.role_cluster import PATIENCE_S, RoleCluster, wait_until
 from tests.support.repository import ROOT
-from tests.support.scope import LONG
 
 ROWS, DIM, LABELS = 3_000, 8, 5
 
@@ -253,7 +252,6 @@ def test_a_collection_that_is_made_anew_is_not_read_instead(shared_cluster: Role
         shoal.ray.read(shared_cluster.address, name)
 
 
-@pytest.mark.skipif(not LONG, reason="make test-long; the other tests write and read with Ray Data, too")
 def test_the_code_of_the_guide_runs(shared_cluster: RoleCluster, client: shoal.Client, capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs/guide/ray-data.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": "guide"}

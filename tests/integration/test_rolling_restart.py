@@ -11,7 +11,6 @@ import pytest
 from tests.integration.failover_scene import scene
 from tests.support.cluster.role_cluster import RoleCluster, RoleProcess
 from tests.support.figures import show
-from tests.support.scope import LONG
 
 WORKERS = 3
 TTL_S = 5
@@ -33,7 +32,6 @@ def elections(cluster: RoleCluster) -> int:
     return lines(cluster.coordinator, " step_done ", "step=ElectPrimary")
 
 
-@pytest.mark.skipif(not LONG, reason="make test-long; test_rebalancing_page restarts workers one after the other, too")
 def test_a_rolling_restart_elects_nobody_and_fails_nobody(cluster: RoleCluster, request: pytest.FixtureRequest) -> None:
     with scene(cluster, "rolled", shards=SHARDS, replicas=WORKERS) as rolled:
         for number, worker in enumerate(cluster.workers):

@@ -34,7 +34,6 @@ ROUNDS, QUERIES, K = (60, 60, 10) if LONG else (4, 12, 10)
 Payloads = dict[PointId, dict[str, Any]]
 
 
-@pytest.mark.skipif(not LONG, reason="half a minute: make test-long; the twin compares scores without a cluster")
 @pytest.mark.timeout(3_000 if LONG else 300)
 def test_scores_do_not_depend_on_shards_replicas_and_merges(make_cluster: Callable[..., RoleCluster]) -> None:
     random, payloads = Random(7), Payloads()

@@ -19,7 +19,6 @@ import shoal
 from shoal.core.text_fields import text_fields_from_input
 from shoal.core.text_query import TextAsk
 from tests.support.cluster.role_cluster import RoleCluster, wait_until
-from tests.support.scope import LONG
 from tests.support.worker.replica_texts import PointsWithTexts
 
 NAME, DIM, ROWS, STILL = "live", 8, 3_000, 40
@@ -166,7 +165,6 @@ def write_numbered(client: shoal.Client, ids: list[int]) -> None:
     client.upsert(ADDED, ids, np.ones((len(ids), DIM)), [{"body": f"p{each} common", "old": each < ADDED_ROWS} for each in ids])
 
 
-@pytest.mark.skipif(not LONG, reason="half a minute: make test-long")
 def test_each_search_is_refused_or_whole_while_a_field_is_added(make_cluster: Callable[..., RoleCluster]) -> None:
     address = make_cluster(workers=2).address
     with shoal.connect(address) as client:

@@ -10,36 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shoal.core.metric import Metric
-from shoal.core.shard_calls import Exact, RecallTarget
+from shoal.core.shard_calls import Exact
 from shoal.shard_worker.index.likeness import Likeness
 from shoal.shard_worker.index.search.few_queries import MOST_QUERIES, search_few
 from shoal.shard_worker.index.search.lone_query import LoneQuery, lone_query
 from shoal.shard_worker.index.search.search import FoundInViews, SearchedView
 from tests.support.scope import LONG
 from tests.support.worker.steady_paces import SteadyPaces
-from tests.unit.shard_worker.index.filter_world import Piece, World, clustered, world
-
-DIM, ROWS = 16, 600
-TARGET = RecallTarget(0.9)
-METRICS = list(Metric)
-KINDS = ["HNSW16", "HNSW16,SQ8", "IVF16,Flat"]
-
-
-def _world(metric: Metric, kind: str, seed: int) -> World:
-    vectors, _ = clustered(seed, 2 * ROWS, DIM, 8)
-    pieces = [
-        Piece(ids=range(at, at + ROWS), vectors=vectors[at : at + ROWS], payloads=[None] * ROWS, dead=(), kind=kind) for at in (0, ROWS)
-    ]
-    return world(metric, pieces, clustered(seed + 7, 60, DIM, 8)[0])
+from tests.unit.shard_worker.index.filter_world import Piece, clustered, world
+from tests.unit.shard_worker.index.indexed_worlds import DIM, KINDS, METRICS, TARGET, MeasuredTuning, indexed_world
+from tests.unit.shard_worker.index.indexed_worlds import seen as _seen
 
 
 def _piece(first: int, vectors: np.ndarray, kind: str, dead: tuple[int, ...]) -> Piece:
     rows = len(vectors)
     return Piece(ids=range(first, first + rows), vectors=vectors, payloads=[None] * rows, dead=dead, kind=kind)
-
-
-def _seen(*worlds: World) -> list[SearchedView]:
-    return [SearchedView(view=each.view, context=each.context(explain=False)) for each in worlds]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +64,7 @@ def _agree(lone: LoneQuery, queries: np.ndarray) -> list[tuple[list[Any], ...]]:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_indexes_are_searched_for_all_queries_as_for_each(metric: Metric, kind: str) -> None:
-    seen = _seen(_world(metric, kind, 1), _world(metric, kind, 2))
+    seen = _seen(indexed_world(metric, kind, 1), indexed_world(metric, kind, 2))
     for k in (1, 10, 40):
         for count in (2, 5, MOST_QUERIES):
             answers = _agree(_planned(seen, k, metric), clustered(99, count, DIM, 8)[0])
@@ -125,7 +110,7 @@ def test_small_parts_beside_indexes_are_compared_for_all_queries_as_for_each(
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_queries_unlike_those_measured_are_answered_with_care_and_counted_once(metric: Metric) -> None:
-    made = _world(metric, "HNSW16", 3)
+    made = indexed_world(metric, "HNSW16", 3)
     queries = clustered(97, 6, DIM, 8)[0]
     lone = _planned(_seen(made), 10, metric)
     plain = _agree(lone, queries)
@@ -136,7 +121,7 @@ def test_queries_unlike_those_measured_are_answered_with_care_and_counted_once(m
     # Of the first part, some of the queries are farther than the sample; of the second, none is.
     for slot, sample in zip(slots, ([remote[2]] * 4, [1e30] * 4), strict=True):
         likenesses.append(Likeness(sample))
-        slot.now = _Measured(slot.now, likenesses[-1])
+        slot.now = MeasuredTuning(slot.now, likenesses[-1])
     try:
         _agree(_planned(_seen(made), 10, metric), queries)
         assert [each._counted for each in likenesses] == [12, 12], "once together, and once alone"
@@ -152,18 +137,6 @@ def _remoteness(score_bits: int, query: np.ndarray, metric: Metric) -> float:
     return -score if metric is Metric.COSINE else -score / float(np.linalg.norm(query))
 
 
-class _Measured:
-    """A tuning that trusts its measurement, with this likeness."""
-
-    trusted = True
-
-    def __init__(self, tuning: Any, likeness: Likeness) -> None:
-        self._tuning, self.likeness = tuning, likeness
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tuning, name)
-
-
 def test_where_rounding_leaves_too_many_rows_or_an_index_finds_too_few_each_is_searched_for_alone() -> None:
     vectors = np.ones((700, DIM), dtype=np.float32)
     made = world(Metric.L2, [Piece(ids=range(700), vectors=vectors, payloads=[None] * 700, dead=(), kind="")], vectors[:2])
@@ -171,7 +144,7 @@ def test_where_rounding_leaves_too_many_rows_or_an_index_finds_too_few_each_is_s
     assert search_few(lone, vectors[:2]) is None, "all rows tie"
     far = np.stack([vectors[0] * 2, np.full(DIM, 1e19, dtype=np.float32)])
     assert search_few(lone, far) is None, "squares overflow"
-    indexed = _world(Metric.L2, "HNSW16", 5)
+    indexed = indexed_world(Metric.L2, "HNSW16", 5)
     native: Any = indexed.view.parts[1].native
     native.broken = True
     try:

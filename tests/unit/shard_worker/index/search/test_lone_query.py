@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shoal.core.metric import Metric
 from shoal.core.scoring import prepared
-from shoal.core.shard_calls import Exact, QueryGroup, RecallTarget
+from shoal.core.shard_calls import Exact, QueryGroup
 from shoal.core.topk import HitColumns, merge_hits
 from shoal.shard_worker.index.likeness import Likeness
 from shoal.shard_worker.index.search import lone_query as lone_query_module
@@ -22,25 +22,11 @@ from shoal.shard_worker.index.search.search import FoundInViews, SearchedView, s
 from shoal.shard_worker.index.view import IndexView
 from tests.support.scope import LONG
 from tests.support.worker.steady_paces import SteadyPaces
-from tests.unit.shard_worker.index.filter_world import Piece, World, clustered, world
+from tests.unit.shard_worker.index.filter_world import Piece, clustered, world
+from tests.unit.shard_worker.index.indexed_worlds import DIM, KINDS, METRICS, ROWS, TARGET, MeasuredTuning, indexed_world
+from tests.unit.shard_worker.index.indexed_worlds import seen as _seen
 
-DIM, ROWS = 16, 600
-TARGET = RecallTarget(0.9)
-METRICS = list(Metric)
-KINDS = ["HNSW16", "HNSW16,SQ8", "IVF16,Flat"]
-
-
-@functools.cache
-def _world(metric: Metric, kind: str, seed: int, dead: tuple[int, ...] = ()) -> World:
-    vectors, _ = clustered(seed, 2 * ROWS, DIM, 8)
-    pieces = [
-        Piece(ids=range(at, at + ROWS), vectors=vectors[at : at + ROWS], payloads=[None] * ROWS, dead=dead, kind=kind) for at in (0, ROWS)
-    ]
-    return world(metric, pieces, clustered(seed + 7, 60, DIM, 8)[0])
-
-
-def _seen(*worlds: World) -> list[SearchedView]:
-    return [SearchedView(view=each.view, context=each.context(explain=False)) for each in worlds]
+_world = functools.cache(indexed_world)
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +155,7 @@ def test_a_query_unlike_those_measured_is_answered_with_care_in_these_parts(metr
     try:
         likenesses = []
         for slot, sample in zip(slots, ([-1e9, -1e9], [1e9, 1e9]), strict=True):
-            slot.now = _Measured(slot.now, Likeness(sample))
+            slot.now = MeasuredTuning(slot.now, Likeness(sample))
             likenesses.append(slot.now.likeness)
         lone = lone_query(seen, 10, TARGET, metric)
         assert lone is not None
@@ -186,18 +172,6 @@ def _prepared(query: np.ndarray, metric: Metric) -> np.ndarray:
     return np.ascontiguousarray(prepared(query, metric), dtype=np.float32)
 
 
-class _Measured:
-    """A tuning that trusts its measurement, with this likeness."""
-
-    trusted = True
-
-    def __init__(self, tuning: Any, likeness: Likeness) -> None:
-        self._tuning, self.likeness = tuning, likeness
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tuning, name)
-
-
 def test_what_to_ask_of_a_view_is_worked_out_once_until_a_measurement_is_replaced_or_doubted() -> None:
     made = _world(Metric.L2, "HNSW16", 4)
     seen = _seen(made)
@@ -212,7 +186,7 @@ def test_what_to_ask_of_a_view_is_worked_out_once_until_a_measurement_is_replace
     try:
         first = first_part()
         assert first_part() is first
-        slot.now = _Measured(usual, Likeness([]))
+        slot.now = MeasuredTuning(usual, Likeness([]))
         replaced = first_part()
         assert replaced.tuning is slot.now
         assert first_part() is replaced
