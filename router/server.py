@@ -37,6 +37,7 @@ from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from shoal.wire.public_calls import HTTP_ASKED_BY, METHODS
 
 log = logging.getLogger("shoal.router")
 
@@ -132,7 +133,8 @@ class RouterRole:
             self.http_address = await self._http.start()
             announced = announced_address(settings.host, self.http_address)
         server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
-        server.add(table, http_address=announced, http_id=self._http.server_id if self._http is not None else "")
+        http_id = self._http.server_id if self._http is not None else ""
+        server.add(table, http_address=announced, http_id=http_id, asked_by=METHODS[HTTP_ASKED_BY].path)
         if settings.reflection:
             server.enable_reflection(*SERVICES)
         await server.set_serving(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shoal.core.addresses import joined
+from shoal.core.deadline import Clock
 from shoal.core.errors import NotInstalled, ShoalError, Unavailable
 from shoal.runtime.calls import CallTable, UnaryCall
 from shoal.runtime.interceptors import reader_of
@@ -25,6 +27,7 @@ HTTP_ADDRESS_KEY = "shoal-http"
 """Key of the initial metadata that announces the HTTP port: "host:port", or ":port" on the host that was dialled."""
 
 _REMEMBERED_PEERS = 4_096
+_REMEMBERED_S = 1.0
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 
 MOST_CALLS = 4_096
@@ -41,16 +44,17 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
-    def add(self, table: CallTable, *, http_address: str = "", http_id: str = "") -> None:
+    def add(self, table: CallTable, *, http_address: str = "", http_id: str = "", asked_by: str = "") -> None:
         """Serve the calls of a table.
 
         http_address: where the same calls are served by HTTP, announced to every peer. "" if they are not. http_id: of
-        the server there.
+        the server there. asked_by: path of the call by which clients ask for it: each of its answers tells it.
         """
-        announce = _Announcement(http_address, http_id).to if http_address else None
+        announcement = Announcement(http_address, http_id) if http_address else None
         services: dict[str, dict[str, Any]] = {}
         for call in table.values():
             _, service, method = call.path.split("/")
+            announce = None if announcement is None else announcement.always if call.path == asked_by else announcement.to
             services.setdefault(service, {})[method] = _handler(call, announce)
         for service, handlers in services.items():
             self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -95,24 +99,35 @@ def _doubt(port: int) -> str:
     return "is the port in use?" if port >= 1024 else "is the port in use, or not allowed for this user (below 1024)?"
 
 
-class _Announcement:
+class Announcement:
     """Tells each peer the address of the HTTP port, in the initial metadata of the answer to its first call.
 
-    Metadata on every answer would cost about a sixth of the server's time for a call.
+    Metadata on every answer would cost about a sixth of the server's time for a call. gRPC does not tell which
+    connection a call came by, only from which port of the client, and a later connection may come from the same port.
+    So a peer is told again after a while.
     """
 
-    def __init__(self, http_address: str, http_id: str) -> None:
+    def __init__(self, http_address: str, http_id: str, *, clock: Clock = time.monotonic) -> None:
+        """clock: monotonic, in seconds."""
         self._metadata = ((HTTP_ADDRESS_KEY, http_address), (SERVER_HEADER, http_id))
-        self._told: dict[str, None] = {}
+        self._clock = clock
+        self._told: dict[str, float] = {}
 
     async def to(self, context: Any) -> None:
-        """Tell the peer of a call, if it was not told before. A peer that was forgotten is told again."""
-        peer = context.peer()
-        if peer in self._told:
-            return
-        self._told[peer] = None
+        """Tell the peer of a call, unless it was told within the last second. Who was forgotten is told again."""
+        peer, now = context.peer(), self._clock()
+        told = self._told.get(peer)
+        if told is not None:
+            if now - told < _REMEMBERED_S:
+                return
+            del self._told[peer]
+        self._told[peer] = now
         if len(self._told) > _REMEMBERED_PEERS:
             del self._told[next(iter(self._told))]
+        await self.always(context)
+
+    async def always(self, context: Any) -> None:
+        """Tell the peer of a call."""
         await context.send_initial_metadata(self._metadata)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
-from shoal.core.requests import Request
+from shoal.core.requests import ListCollections, Request
 from shoal.wire import cluster, collections, fused_searches, operations, points, recall, recovery, searches
 from shoal.wire.method import Method, Methods
 
@@ -25,6 +25,9 @@ METHODS: Methods = {
     **operations.METHODS,
 }
 """The RPC of each class of request."""
+
+HTTP_ASKED_BY = ListCollections
+"""The request by which clients ask a router over gRPC where its HTTP port is."""
 
 
 def encoded(method: Method, request: Request, message_bytes: int) -> bytes:

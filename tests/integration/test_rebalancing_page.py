@@ -6,6 +6,7 @@ speaks of. All use one cluster: each begins where the one before it has ended.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -100,8 +101,10 @@ def shape(line: str) -> str:
 
 
 def shapes(screen: str) -> list[str]:
-    """Return the shapes of the lines of a screen, each once."""
-    return list(dict.fromkeys(shape(line) for line in screen.splitlines() if line != "..."))
+    """Return the shapes of the lines of a screen, each once. Workers are in any order: their ids are random."""
+    found = list(dict.fromkeys(shape(line) for line in screen.splitlines() if line != "..."))
+    parts = itertools.groupby(found, key=lambda each: each.startswith("ID "))
+    return [line for of_workers, part in parts for line in (sorted(part) if of_workers else part)]
 
 
 def adding(walk: Walk, blocks: list[Block]) -> None:
@@ -228,6 +231,12 @@ def test_the_commands_of_a_section_do_what_it_says(walk: Walk, title: str) -> No
 
 def test_every_section_with_commands_is_tried() -> None:
     assert list(sections()) == list(STEPS)
+
+
+def test_the_ids_of_workers_may_have_any_order() -> None:
+    old, new = "6b525986  a  7.2 MiB  123 %", "02b73f48  b  new  0 B"
+    assert shapes(f"WORKER ZONE\n{old}\n{new}\n\nplan") == shapes(f"WORKER ZONE\n{new}\n{old}\n\nplan")
+    assert shapes(f"WORKER ZONE\n{old}\n{new}") != shapes(f"{old}\nWORKER ZONE\n{new}")
 
 
 def test_a_line_of_another_shape_is_noticed() -> None:

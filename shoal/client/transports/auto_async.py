@@ -73,7 +73,7 @@ class AsyncAutoTransport:
     async def _asked(self, address: str, timeout_s: float) -> HttpPlace:
         """Ask a router, by a call that costs it little, where its HTTP port is.
 
-        One call at a time: a router says it once on each connection, with the first answer.
+        One call at a time: those that wait find the answer there.
         """
         began = self._clock()
         try:

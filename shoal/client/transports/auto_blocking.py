@@ -70,7 +70,7 @@ class AutoTransport:
     def _asked(self, address: str, timeout_s: float) -> HttpPlace:
         """Ask a router, by a call that costs it little, where its HTTP port is.
 
-        One call at a time: a router says it once on each connection, with the first answer.
+        One call at a time: those that wait find the answer there.
         """
         began = self._clock()
         with self._asking.within(timeout_s) as is_mine:

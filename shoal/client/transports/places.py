@@ -14,10 +14,10 @@ from typing import Any
 from shoal.core.addresses import split
 from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument, PreconditionFailed
-from shoal.core.requests import ListCollections, Request
+from shoal.core.requests import Request
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.http.request import SERVER_HEADER
-from shoal.wire.public_calls import METHODS
+from shoal.wire.public_calls import HTTP_ASKED_BY, METHODS
 
 SCHEME = "http://"
 ADDRESS_KEY = "shoal-http"
@@ -75,8 +75,8 @@ Way = Unknown | NoHttp | OverHttp | Paused
 """Over which wire calls to one router go."""
 
 
-QUESTION: tuple[type[Request], bytes] = (ListCollections, METHODS[ListCollections].encode(ListCollections()))
-"""A call, with the bytes of its request, that costs a router little. Its answer says where HTTP is."""
+QUESTION: tuple[type[Request], bytes] = (HTTP_ASKED_BY, METHODS[HTTP_ASKED_BY].encode(HTTP_ASKED_BY()))
+"""A call, with the bytes of its request, that costs a router little. Each of its answers says where HTTP is."""
 
 
 def no_http(address: str) -> PreconditionFailed:
@@ -125,7 +125,7 @@ def after_success(way: Way) -> Way:
 def after_metadata(way: Way, place: HttpPlace | None) -> Way:
     """Return the way after an answer over gRPC. place: what its metadata said; None for nothing.
 
-    A router says it once on each connection, with the first answer. So nothing new is said by None.
+    A router does not say it with every answer. So nothing new is said by None.
     """
     match way, place:
         case (Unknown(), None):

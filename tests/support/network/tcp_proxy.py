@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Coroutine
 
 _STEP_S = 10.0
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
     """Forwards connections to one port. Runs in the event loop of the test."""
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+    def __init__(self, target_port: int, target_host: str = "127.0.0.1", *, source_port: int = 0) -> None:
+        """source_port: from which the target sees each connection; there is one at a time then. 0 for any."""
         self.port = 0
+        self._source_port = source_port
         self.swallow_requests = False
         self.swallow_answers = False
         self._target_host, self._target_port = target_host, target_port
@@ -57,7 +61,7 @@ class TcpProxy:
             await self._forward(reader, writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target_reader, target_writer = await asyncio.open_connection(self._target_host, self._target_port)
+        target_reader, target_writer = await asyncio.open_connection(sock=await self._connected())
         ways = [
             asyncio.create_task(self._pump(reader, target_writer, "swallow_requests")),
             asyncio.create_task(self._pump(target_reader, writer, "swallow_answers")),
@@ -69,6 +73,21 @@ class TcpProxy:
                 way.cancel()
             writer.transport.abort()
             target_writer.transport.abort()
+
+    async def _connected(self) -> socket.socket:
+        made = socket.socket()
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._source_port:
+            # Otherwise the system would keep the port for a while after the end.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+            made.bind(("127.0.0.1", self._source_port))
+        try:
+            await asyncio.get_running_loop().sock_connect(made, (self._target_host, self._target_port))
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallow: str) -> None:
         # If one side closes the connection in any way, the line ends.
@@ -82,11 +101,11 @@ class TcpProxy:
 class ProxyThread:
     """A TcpProxy for tests without an event loop. It runs in a thread with its own loop, and listens from the start."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, source_port: int = 0) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
         self._thread.start()
-        self._proxy = TcpProxy(target_port)
+        self._proxy = TcpProxy(target_port, source_port=source_port)
         self._listening = True
         self._await(self._proxy.start())
 
