@@ -86,7 +86,9 @@ class CoordinatorRole:
             lease_age_s=self._election.lease_age_s,
             connected=lambda: self._observer.connected,
         )
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        self._server = GrpcServer(
+            host=settings.host, port=settings.port, message_bytes=settings.message_bytes, role="coordinator", metrics=self._metrics
+        )
         service = self._new_service(requests, keys, limits, self._new_operator(requests, keys, plans, audit))
         self._server.add(call_table(service.calls(), metrics=self._metrics))
         if settings.reflection:

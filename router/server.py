@@ -132,7 +132,9 @@ class RouterRole:
             )
             self.http_address = await self._http.start()
             announced = announced_address(settings.host, self.http_address)
-        server = GrpcServer(host=settings.host, port=settings.port, message_bytes=settings.message_bytes)
+        server = GrpcServer(
+            host=settings.host, port=settings.port, message_bytes=settings.message_bytes, role="router", metrics=self._metrics
+        )
         http_id = self._http.server_id if self._http is not None else ""
         server.add(table, http_address=announced, http_id=http_id, asked_by=METHODS[HTTP_ASKED_BY].path)
         if settings.reflection:

@@ -103,7 +103,9 @@ class WorkerRole:
         )
         self._hot_filters = HotFilters(self.host.memory.cache_bytes, self._pools.chore)
         self._internal_bytes = INTERNAL_FACTOR * settings.message_bytes
-        self._server = GrpcServer(host=settings.host, port=settings.port, message_bytes=self._internal_bytes)
+        self._server = GrpcServer(
+            host=settings.host, port=settings.port, message_bytes=self._internal_bytes, role="worker", metrics=self.metrics
+        )
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
         self._http: HttpServer | None = None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from shoal.runtime.standing import RoleStandings
+
 Measure = Callable[[float], None]
 """Adds to a counter, or adds a value to a histogram."""
 
@@ -37,7 +39,12 @@ class Sample:
 
 
 class Metrics(Protocol):
-    """The metrics of one process."""
+    """The metrics of one process. standing: what its roles tell probes, which ask at the same port."""
+
+    @property
+    def standing(self) -> RoleStandings:
+        """Return what probes are told."""
+        ...
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
         """Return the function for one counter or histogram with these label values.
@@ -65,6 +72,9 @@ def unmeasured(value: float) -> None:
 
 class NoMetrics:
     """Metrics that are switched off."""
+
+    def __init__(self) -> None:
+        self.standing = RoleStandings()
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
         """See Metrics."""

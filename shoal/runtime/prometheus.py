@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: a registry of this process and a small HTTP server on a thread.
+"""Metrics for Prometheus: a registry of this process, read at the port for monitoring.
 
 Only this module uses prometheus_client.
 """
@@ -9,14 +9,16 @@ import importlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from shoal.core.addresses import joined
 from shoal.core.errors import NotInstalled, Unavailable
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, Metrics, MetricSpec, NoMetrics, Sample
+from shoal.runtime.metrics_port import MetricsPort, Page, PageAnswer, probes
 from shoal.runtime.role_settings import ANY_PORT, RoleSettings
+from shoal.runtime.standing import RoleStandings
 
 log = logging.getLogger("shoal.metrics")
 
@@ -43,9 +45,11 @@ class PrometheusMetrics:
         self._registry: Any = self._client.CollectorRegistry()
         self._made: dict[str, Any] = {}
         self._gathered = _Gathered(self._client.core)
+        self._told: Any = self._client.make_wsgi_app(self._registry)
         self._registry.register(self._gathered)
         self._client.ProcessCollector(registry=self._registry)
-        self._serving: tuple[Any, Any] | None = None
+        self.standing = RoleStandings()
+        self._serving: MetricsPort | None = None
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
         """See Metrics."""
@@ -61,22 +65,28 @@ class PrometheusMetrics:
 
     def start(self) -> None:
         """See Metrics."""
+        pages: dict[str, Page] = {"/metrics": self._page, **probes(self.standing)}
         try:
-            self._serving = self._client.start_http_server(self._port, addr=self._host, registry=self._registry)
+            self._serving = MetricsPort(self._host, self._port, pages)
         except OSError as error:
             where = joined(self._host, self._port)
             raise Unavailable(f"metrics cannot listen on {where} ({error.strerror}): choose another metrics_port") from None
-        self.address = joined(self._host, self._serving[0].server_port)
+        self.address = joined(self._host, self._serving.port)
         log.info(event("metrics_listening", address=self.address))
 
     def stop(self) -> None:
         """See Metrics."""
         serving, self._serving = self._serving, None
         if serving is not None:
-            server, thread = serving
-            server.shutdown()
-            server.server_close()
-            thread.join()
+            serving.close()
+
+    def _page(self, headers: Mapping[str, str]) -> PageAnswer:
+        """Return all metrics, in the format and compressed as the reader accepts it."""
+        named = ((f"HTTP_{name.upper().replace('-', '_')}", value) for name, value in headers.items() if name.startswith("accept"))
+        told: list[Any] = []
+        environment = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": "", **dict(named)}
+        body = b"".join(self._told(environment, lambda status, heads: told.extend((status, heads))))
+        return PageAnswer(status=int(told[0].split()[0]), headers=tuple(told[1]), body=body)
 
     def names(self) -> set[str]:
         """Return the names of all metrics that may be reported, including those of the process itself."""

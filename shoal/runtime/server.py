@@ -17,6 +17,7 @@ from shoal.core.errors import NotInstalled, ShoalError, Unavailable
 from shoal.runtime.calls import CallTable, UnaryCall
 from shoal.runtime.interceptors import reader_of
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import Metrics, NoMetrics
 from shoal.wire.channels import server_options
 from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.status import code_of, details_to_metadata, message_of
@@ -37,10 +38,12 @@ MOST_CALLS = 4_096
 class GrpcServer:
     """A grpc.aio server with grpc.health.v1. Add calls before `start`."""
 
-    def __init__(self, *, host: str, port: int, message_bytes: int) -> None:
+    def __init__(self, *, host: str, port: int, message_bytes: int, role: str = "server", metrics: Metrics | None = None) -> None:
+        """role: its name for the probes of the metrics port."""
         # The stubs of grpc lack methods that generated code calls.
         self._grpc: Any = grpc.aio.server(options=server_options(message_bytes), maximum_concurrent_rpcs=MOST_CALLS)
-        self._host, self._port = host, port
+        self._host, self._port, self._role = host, port, role
+        self._standing = (metrics or NoMetrics()).standing
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
 
@@ -84,7 +87,8 @@ class GrpcServer:
         return address
 
     async def set_serving(self, serving: bool) -> None:
-        """Report by grpc.health.v1 whether this process can do its work."""
+        """Report by grpc.health.v1, and to the probes of the metrics port, whether this role can do its work."""
+        self._standing.tell(self._role, serving)
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set("", status)
 

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,6 +175,17 @@ def test_what_is_measured(cluster: SecureCluster) -> None:
     assert coordinator['shoal_steps_total{outcome="done",step="CreateShard"}'] >= 2
     assert coordinator['shoal_lease_age_seconds{role="coordinator"}'] < TTL_S
     assert coordinator["process_resident_memory_bytes"] > 0
+
+
+def test_probes_of_every_role_are_told_how_it_stands(cluster: SecureCluster) -> None:
+    for role in cluster.roles:
+        (address,) = re.findall(r"metrics_listening address=(\S+)", role.log())
+        for path, said in (("live", b"live\n"), ("ready", b"ready\n"), ("started", b"started\n")):
+            with urllib.request.urlopen(f"http://{address}/{path}", timeout=10) as answer:
+                assert answer.read() == said
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://{address}/", timeout=10)
+        assert refused.value.code == 404
 
 
 def test_a_metrics_port_in_use_ends_a_role_with_one_line(cluster: SecureCluster, tmp_path: Path) -> None:

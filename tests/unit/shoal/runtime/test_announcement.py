@@ -10,7 +10,7 @@ from shoal.runtime.server import Announcement
 SAYS = (("shoal-http", "h:80"), ("shoal-server", "x"))
 
 
-class Call:
+class AnnouncedCall:
     """The context of a call of one peer. told: what its answer says."""
 
     def __init__(self, peer: str) -> None:
@@ -35,7 +35,7 @@ class Times:
 
 
 def told(announcement: Announcement, peer: str) -> bool:
-    call = Call(peer)
+    call = AnnouncedCall(peer)
     asyncio.run(announcement.to(call))
     assert call.told in (None, SAYS)
     return call.told is not None
@@ -66,6 +66,6 @@ def test_the_peer_told_first_is_forgotten_first() -> None:
 def test_who_asks_is_always_told() -> None:
     announcement = Announcement("h:80", "x", clock=Times())
     for _ in range(2):
-        call = Call("a")
+        call = AnnouncedCall("a")
         asyncio.run(announcement.always(call))
         assert call.told == SAYS
