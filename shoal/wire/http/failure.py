@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 from enum import Enum
 
 from shoal.core.errors import DeadlineExceeded, NotConnected, ShoalError
@@ -44,6 +45,8 @@ def not_reached(named: str, reason: OSError) -> NoAnswer:
 
 def _words(reason: OSError) -> str:
     """Return what the system says. asyncio puts texts of its own around numbers of errors."""
+    if isinstance(reason, ssl.SSLError):
+        return f"ssl handshake failed: {reason.reason}"
     number = reason.errno or next((int(each) for each in _NUMBER.findall(str(reason))), None)
     if isinstance(reason, socket.gaierror) or number is None:
         return reason.strerror or str(reason)
