@@ -111,7 +111,7 @@ class LocalCluster:
             self._serve(supervisor)
 
     def _check_tls(self) -> None:
-        """Read the certificates, before anything is started with them. Raises InvalidArgument if they cannot be used."""
+        """Read the certificates before anything is started with them. Raises InvalidArgument for unusable ones."""
         files = self._settings.tls_files
         self._tls = Tls(files) if files.given else None
         if self._settings.insecure:

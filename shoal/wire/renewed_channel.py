@@ -1,7 +1,7 @@
 """Channels between roles. With TLS, a new channel takes the place of the old one when the certificates change.
 
-gRPC cannot replace the certificates of a channel. Calls under way stay on the old channel, which is closed when the
-last of them has ended.
+gRPC cannot replace the certificates of a channel. While the old channel is connected, calls stay on it until the new
+one is connected, too, so no call fails because of a new certificate. The old one is closed when its last call has ended.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import grpc.aio
 
 from shoal.wire.channels import ChannelOptions, open_aio_channel, open_channel, options_of_one_call
 from shoal.wire.tls import INTERNAL_NAME, Tls, TlsMaterial
+
+_READY = grpc.ChannelConnectivity.READY
 
 _INTERNAL: ChannelOptions = (("grpc.ssl_target_name_override", INTERNAL_NAME),)
 
@@ -42,7 +44,10 @@ class RenewedChannel(grpc.aio.Channel):
         self._address, self._options, self._tls = address, options, tls
         self._closing: set[asyncio.Task[None]] = set()
         self._old: set[_OneChannel] = set()
-        self._now = self._opened(tls.current())
+        self._switching: asyncio.Task[None] | None = None
+        material = tls.current()
+        self._version = material.version
+        self._now = self._opened(material)
 
     def unary_unary(self, *form: Any, **named: Any) -> Any:
         """See grpc.aio.Channel."""
@@ -74,6 +79,10 @@ class RenewedChannel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close all channels. Calls under way have grace seconds; None: none."""
+        switching = self._switching
+        self._stop_switching()
+        if switching is not None:
+            await asyncio.gather(switching, return_exceptions=True)
         for each in (self._now, *self._old):
             await each.channel.close(grace)
         await asyncio.gather(*self._closing)
@@ -98,15 +107,42 @@ class RenewedChannel(grpc.aio.Channel):
         return call
 
     def _newest(self) -> _OneChannel:
+        """Return the channel for a call that begins now."""
         material = self._tls.current()
-        if material.version != self._now.version:
-            old, self._now = self._now, self._opened(material)
-            self._old.add(old)
-            self._close_if_idle(old)
+        if material.version != self._version:
+            self._version = material.version
+            self._stop_switching()
+            made = self._opened(material)
+            if self._now.channel.get_state() is _READY:
+                self._switching = asyncio.get_running_loop().create_task(self._switch(made))
+            else:
+                self._replace(made)
         return self._now
 
+    async def _switch(self, made: _OneChannel) -> None:
+        """Use a new channel once it is connected. Close it if this is cancelled before."""
+        try:
+            state = made.channel.get_state(try_to_connect=True)
+            while state is not _READY:
+                await made.channel.wait_for_state_change(state)
+                state = made.channel.get_state(try_to_connect=True)
+        except BaseException:
+            self._close(made)
+            raise
+        self._replace(made)
+
+    def _stop_switching(self) -> None:
+        if self._switching is not None:
+            self._switching.cancel()
+            self._switching = None
+
+    def _replace(self, made: _OneChannel) -> None:
+        old, self._now = self._now, made
+        self._old.add(old)
+        self._close_if_idle(old)
+
     def _opened(self, material: TlsMaterial) -> _OneChannel:
-        return _OneChannel(material.version, open_aio_channel(self._address, self._options, material.channel_credentials()))
+        return _OneChannel(open_aio_channel(self._address, self._options, material.channel_credentials()))
 
     def _ended(self, one: _OneChannel, _: object) -> None:
         one.running -= 1
@@ -115,15 +151,18 @@ class RenewedChannel(grpc.aio.Channel):
     def _close_if_idle(self, one: _OneChannel) -> None:
         if one in self._old and not one.running:
             self._old.discard(one)
-            task = asyncio.get_running_loop().create_task(one.channel.close(None))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._close(one)
+
+    def _close(self, one: _OneChannel) -> None:
+        task = asyncio.get_running_loop().create_task(one.channel.close(None))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
 class _OneChannel:
-    """A channel with the certificates of one version. running: its calls that have not ended."""
+    """A channel with the certificates of one moment. running: its calls that have not ended."""
 
-    __slots__ = ("channel", "running", "version")
+    __slots__ = ("channel", "running")
 
-    def __init__(self, version: int, channel: grpc.aio.Channel) -> None:
-        self.version, self.channel, self.running = version, channel, 0
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel, self.running = channel, 0
