@@ -9,11 +9,13 @@ import asyncio
 import errno
 import math
 import os
+from typing import Any
 
 from shoal.core.addresses import split
 from shoal.core.errors import PreconditionFailed
 from shoal.wire.http.answer import AnswerReader
 from shoal.wire.http.async_connection import AsyncConnection, is_connected_to_itself
+from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause, late, not_reached
 from shoal.wire.http.pool import Instead, PoolBook
 
@@ -24,12 +26,23 @@ _Waiter = asyncio.Future[AsyncConnection | None]
 class AsyncPool:
     """At most `most` connections to one server. It belongs to one event loop."""
 
-    def __init__(self, address: str, *, named: str, most: int, message_bytes: int, connect_s: float = math.inf) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        named: str,
+        most: int,
+        message_bytes: int,
+        connect_s: float = math.inf,
+        encryption: Encryption | None = None,
+    ) -> None:
         """address: "host:port". named: the server, for messages. message_bytes: largest body of an answer. connect_s:
         most seconds to open a connection, and then at most a quarter of the time left; math.inf: all of that time.
+        encryption: None for plain HTTP.
         """
         self._host, self._port = split(address)
         self._named, self._message_bytes, self._connect_s = named, message_bytes, connect_s
+        self._encryption = encryption
         self._loop = asyncio.get_running_loop()
         self._book: PoolBook[AsyncConnection, _Waiter] = PoolBook(most)
         self._all: set[AsyncConnection] = set()
@@ -137,7 +150,7 @@ class AsyncPool:
         until = deadline if self._connect_s == math.inf else now + min(self._connect_s, (deadline - now) / 4)
         try:
             async with asyncio.timeout_at(until):
-                transport, made = await self._loop.create_connection(self._new, self._host, self._port)
+                transport, made = await self._loop.create_connection(self._new, self._host, self._port, **self._options())
         except TimeoutError as error:
             if self._loop.time() < deadline:
                 raise not_reached(self._named, TimeoutError("timed out")) from None
@@ -156,6 +169,12 @@ class AsyncPool:
             made.close()
             raise not_reached(self._named, ConnectionRefusedError("connection refused"))
         return made
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options of a new connection."""
+        if self._encryption is None:
+            return {}
+        return {"ssl": self._encryption.context(), "server_hostname": self._encryption.name}
 
     def _new(self) -> AsyncConnection:
         return AsyncConnection(self._named, self._ended)
