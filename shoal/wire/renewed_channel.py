@@ -1,7 +1,7 @@
 """Channels between roles. With TLS, a new channel takes the place of the old one when the certificates change.
 
 gRPC cannot replace the certificates of a channel. While the old channel is connected, calls stay on it until the new
-one is connected, too, so no call fails because of a new certificate. The old one is closed when its last call has ended.
+one is connected, too, so no call fails because of a new certificate. The old one is closed after its last call.
 """
 
 from __future__ import annotations
