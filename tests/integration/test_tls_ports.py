@@ -14,6 +14,7 @@ import grpc
 import pytest
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from shoal.wire.http.encryption import Encryption
 
 from shoal.core.addresses import split
 from shoal.runtime.calls import CallTable
@@ -24,7 +25,6 @@ from shoal.runtime.server import GrpcServer
 from shoal.runtime.server_tls import Callers, ServerTls
 from shoal.wire.channels import client_options
 from shoal.wire.http.async_pool import AsyncPool
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer
 from shoal.wire.renewed_channel import RenewedChannel, internal_channel
 from shoal.wire.tls import INTERNAL_NAME, Tls, TlsFiles
@@ -309,7 +309,8 @@ def test_metrics_ask_for_any_certificate_of_the_authority_probes_for_none_and_bo
                 ):
                     assert answer.read() == b"here\n"
                     answered.add(path)
-            assert answered == {"/metrics", "/live"} if name in CALLERS[Callers.CERTIFIED] else {"/live"} if name == "none" else set(), name
+            expected = {"/metrics", "/live"} if name in CALLERS[Callers.CERTIFIED] else {"/live"} if name == "none" else set()
+            assert answered == expected, name
 
         async def scenario() -> None:
             before = await served_serial(f"127.0.0.1:{server.port}", authority, files)
