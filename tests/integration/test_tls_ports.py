@@ -14,7 +14,6 @@ import grpc
 import pytest
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from shoal.wire.http.encryption import Encryption
 
 from shoal.core.addresses import split
 from shoal.runtime.calls import CallTable
@@ -25,6 +24,7 @@ from shoal.runtime.server import GrpcServer
 from shoal.runtime.server_tls import Callers, ServerTls
 from shoal.wire.channels import client_options
 from shoal.wire.http.async_pool import AsyncPool
+from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer
 from shoal.wire.renewed_channel import RenewedChannel, internal_channel
 from shoal.wire.tls import INTERNAL_NAME, Tls, TlsFiles
