@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_http_port, check_log_level, check_ports
+from shoal.runtime.role_settings import (
+    ANY_PORT,
+    EtcdAccessSettings,
+    TlsSettings,
+    check_client_required,
+    check_http_port,
+    check_log_level,
+    check_ports,
+)
 from shoal.runtime.settings import setting
 from shoal.shard_worker.settings import check_builds
 
@@ -20,7 +28,7 @@ BESIDE_PORT_BY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSettings(EtcdAccessSettings):
+class LocalSettings(TlsSettings, EtcdAccessSettings):
     """A Shoal cluster from one command: etcd, Ray and every role, all data in one folder."""
 
     data: str = setting("shoal-data", "folder that holds everything", variable="SHOAL_DATA_FOLDER")
@@ -32,6 +40,7 @@ class LocalSettings(EtcdAccessSettings):
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
+    tls_client_required: bool = setting(False, "ask clients of the router for a certificate that the authority in tls_ca signed")
     builds: str = setting("here", "where indexes are built: 'here', in the workers, or 'ray', as tasks on other nodes of a given Ray")
     memory_budget_bytes: int = setting(0, "bytes of memory that the data of each worker may use; 0 for memory_percent")
     memory_percent: float = setting(
@@ -50,6 +59,8 @@ class LocalSettings(EtcdAccessSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "host", plain_host(self.host))
+        self.check_tls(self.host)
+        check_client_required(self.tls_client_required, self.tls_files)
         check_ports(self.port, self.metrics_port, least_port=1)
         check_http_port(self.router_http_port, self.port)
         check_log_level(self.log_level)

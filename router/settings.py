@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 from shoal.core.shown import shown
-from shoal.runtime.role_settings import RoleSettings, check_http_port
+from shoal.runtime.role_settings import RoleSettings, check_client_required, check_http_port
 from shoal.runtime.settings import setting
 from shoal.wire.filters import DEEPEST_FILTER
 
-_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port"}
+_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port", "tls_client_required"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class RouterSettings(RoleSettings):
     optimize_timeout_s: float = setting(3_600.0, "for calls of Collections.Optimize that come without a deadline")
     read_patience_s: float = setting(2.0, "how long a read tries again when a shard cannot answer")
     status_timeout_s: float = setting(1.0, "how long a worker may take to answer when the cluster is described")
+    tls_client_required: bool = setting(False, "ask clients for a certificate that the authority in tls_ca signed, on both ports")
     max_dim: int = setting(DEFAULT_LIMITS.dim, "largest dimension of a collection")
     max_shards: int = setting(DEFAULT_LIMITS.shards, "most shards of a collection")
     max_k: int = setting(DEFAULT_LIMITS.k, "largest k of a search")
@@ -43,6 +44,7 @@ class RouterSettings(RoleSettings):
         """Raise InvalidArgument for an unusable value."""
         super().__post_init__()
         check_http_port(self.http_port, self.port)
+        check_client_required(self.tls_client_required, self.tls_files)
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
                 raise InvalidArgument(f"{name} is {shown(value)}, it must be above 0", ErrorDetails(field=name))

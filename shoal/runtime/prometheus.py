@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: a registry of this process and a small HTTP server on a thread.
+"""Metrics for Prometheus: a registry of this process, served by metrics_server.py.
 
 Only this module uses prometheus_client.
 """
@@ -16,7 +16,10 @@ from shoal.core.addresses import joined
 from shoal.core.errors import NotInstalled, Unavailable
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, Metrics, MetricSpec, NoMetrics, Sample
-from shoal.runtime.role_settings import ANY_PORT, RoleSettings
+from shoal.runtime.metrics_server import MetricsServer
+from shoal.runtime.role_settings import RoleSettings
+from shoal.runtime.server_tls import Callers, ServerTls, server_tls
+from shoal.wire.tls import Tls
 
 log = logging.getLogger("shoal.metrics")
 
@@ -25,27 +28,30 @@ _PACKAGE = "prometheus_client"
 Read = Callable[[], Iterable[Sample]]
 
 
-def metrics_of(settings: RoleSettings) -> Metrics:
-    """Return the metrics that the settings ask for. Raises NotInstalled if prometheus_client is not installed."""
+def metrics_of(settings: RoleSettings, tls: Tls | None = None) -> Metrics:
+    """Return the metrics that the settings ask for. tls: None for plain text.
+
+    Raises NotInstalled if prometheus_client is not installed.
+    """
     if settings.metrics_port == 0:
         return NoMetrics()
-    return PrometheusMetrics(settings.host, max(settings.metrics_port, 0) if settings.metrics_port != ANY_PORT else 0)
+    return PrometheusMetrics(settings.host, max(settings.metrics_port, 0), server_tls(tls, Callers.CERTIFIED))
 
 
 class PrometheusMetrics:
     """Metrics over prometheus_client. `address` is host:port after the start."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """port: 0 for any free port."""
+    def __init__(self, host: str, port: int, secured: ServerTls | None = None) -> None:
+        """port: 0 for any free port. secured: None for plain text."""
         self.address = ""
-        self._host, self._port = host, port
+        self._host, self._port, self._secured = host, port, secured
         self._client: Any = _client()
         self._registry: Any = self._client.CollectorRegistry()
         self._made: dict[str, Any] = {}
         self._gathered = _Gathered(self._client.core)
         self._registry.register(self._gathered)
         self._client.ProcessCollector(registry=self._registry)
-        self._serving: tuple[Any, Any] | None = None
+        self._server: MetricsServer | None = None
 
     def measure(self, metric: MetricSpec, *labels: str) -> Measure:
         """See Metrics."""
@@ -62,21 +68,18 @@ class PrometheusMetrics:
     def start(self) -> None:
         """See Metrics."""
         try:
-            self._serving = self._client.start_http_server(self._port, addr=self._host, registry=self._registry)
+            self._server = MetricsServer(self._host, self._port, self._client.make_wsgi_app(self._registry), self._secured)
         except OSError as error:
             where = joined(self._host, self._port)
             raise Unavailable(f"metrics cannot listen on {where} ({error.strerror}): choose another metrics_port") from None
-        self.address = joined(self._host, self._serving[0].server_port)
+        self.address = joined(self._host, self._server.port)
         log.info(event("metrics_listening", address=self.address))
 
     def stop(self) -> None:
         """See Metrics."""
-        serving, self._serving = self._serving, None
-        if serving is not None:
-            server, thread = serving
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
 
     def names(self) -> set[str]:
         """Return the names of all metrics that may be reported, including those of the process itself."""

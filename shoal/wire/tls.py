@@ -104,8 +104,9 @@ class TlsMaterial:
         return context
 
     def server_context(self, *, client_required: bool) -> ssl.SSLContext:
-        """Return the context of a server. client_required: a client must have a certificate of `ca`."""
+        """Return the context of an HTTP/1.1 server. client_required: a client must have a certificate of `ca`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
         self._fill(context)
         context.verify_mode = ssl.CERT_REQUIRED if client_required else ssl.CERT_NONE
         return context
