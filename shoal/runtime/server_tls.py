@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import CERTIFICATE_END, Metrics, Sample
 from shoal.runtime.role_settings import RoleSettings
 from shoal.wire.tls import INTERNAL_NAME, Tls
 
@@ -67,6 +68,12 @@ def role_tls(settings: RoleSettings) -> Tls | None:
     material = tls.current()
     log.info(event("tls", cert=files.cert, not_after=material.not_after))
     return tls
+
+
+def measure_certificate(metrics: Metrics, tls: Tls | None, role: str) -> None:
+    """Report when the certificate of a role ends."""
+    if tls is not None:
+        metrics.gather((CERTIFICATE_END,), lambda: [Sample(CERTIFICATE_END, tls.current().not_after or 0, (role,))])
 
 
 def server_tls(tls: Tls | None, callers: Callers) -> ServerTls | None:

@@ -11,12 +11,33 @@ import ssl
 
 from shoal.client.transports.blocking_connection import BlockingConnection, open_socket
 from shoal.core.deadline import Clock
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import lost, not_reached, refused
+from shoal.wire.tls import Tls
 
 _READ_BYTES = 256 * 1024
 _PIECE_BYTES = 1024 * 1024
 """So much of a request is encrypted at a time, which bounds what is held of it twice."""
+
+
+class Encryption:
+    """How connections to a server are encrypted: each new one with the newest certificates. Thread-safe.
+
+    name: the name or address that must be in the server's certificate.
+    """
+
+    __slots__ = ("_made", "_tls", "name")
+
+    def __init__(self, tls: Tls, name: str) -> None:
+        self._tls, self.name = tls, name
+        self._made: tuple[int, ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of the next connection."""
+        newest, made = self._tls.current(), self._made
+        if made is None or made[0] != newest.version:
+            # Two threads may do this at once. Both contexts are good.
+            made = self._made = newest.version, newest.client_context()
+        return made[1]
 
 
 class EncryptedConnection(BlockingConnection):
