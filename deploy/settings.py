@@ -59,8 +59,6 @@ class LocalSettings(TlsSettings, EtcdAccessSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "host", plain_host(self.host))
-        self.check_tls(self.host)
-        check_client_required(self.tls_client_required, self.tls_files)
         check_ports(self.port, self.metrics_port, least_port=1)
         check_http_port(self.router_http_port, self.port)
         check_log_level(self.log_level)
@@ -96,6 +94,8 @@ class LocalSettings(TlsSettings, EtcdAccessSettings):
             )
         if self.host == NODE_HOST and not self.ray_address:
             raise InvalidArgument("--host node can be used only with --ray-address", ErrorDetails(field="host"))
+        self.check_tls(self.host)
+        check_client_required(self.tls_client_required, self.tls_files)
 
     @property
     def router_http_port(self) -> int:

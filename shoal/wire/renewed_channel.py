@@ -1,7 +1,7 @@
 """Channels between roles. With TLS, a new channel takes the place of the old one when the certificates change.
 
-gRPC cannot replace the certificates of a channel. While the old channel is connected, calls stay on it until the new
-one is connected, too, so no call fails because of a new certificate. The old one is closed when its last call has ended.
+gRPC cannot replace the certificates of a channel. While the old channel is connected, calls stay on it until the server
+has answered on the new one, so no call fails because of a new certificate. The old one is closed after its last call.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from shoal.wire.channels import ChannelOptions, open_aio_channel, open_channel, 
 from shoal.wire.tls import INTERNAL_NAME, Tls, TlsMaterial
 
 _READY = grpc.ChannelConnectivity.READY
+
+_ASKED = "/grpc.health.v1.Health/Check"
+"""A call that changes nothing. Any answer will do, also that the server does not know the call."""
+
+_NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.PERMISSION_DENIED)
+_ANSWER_S = 5.0
+_AGAIN_S = 1.0
 
 _INTERNAL: ChannelOptions = (("grpc.ssl_target_name_override", INTERNAL_NAME),)
 
@@ -120,12 +127,14 @@ class RenewedChannel(grpc.aio.Channel):
         return self._now
 
     async def _switch(self, made: _OneChannel) -> None:
-        """Use a new channel once it is connected. Close it if this is cancelled before."""
+        """Use a new channel once the server answers there. Close it if this is cancelled before.
+
+        A channel that is connected is no proof: the server may refuse our certificate a moment later.
+        """
+        ask = made.channel.unary_unary(_ASKED, None, None)
         try:
-            state = made.channel.get_state(try_to_connect=True)
-            while state is not _READY:
-                await made.channel.wait_for_state_change(state)
-                state = made.channel.get_state(try_to_connect=True)
+            while not await _is_answered(ask):  # noqa: ASYNC110
+                await asyncio.sleep(_AGAIN_S)
         except BaseException:
             self._close(made)
             raise
@@ -157,6 +166,14 @@ class RenewedChannel(grpc.aio.Channel):
         task = asyncio.get_running_loop().create_task(one.channel.close(None))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+async def _is_answered(ask: Any) -> bool:
+    try:
+        await ask(b"", timeout=_ANSWER_S, wait_for_ready=True)
+    except grpc.aio.AioRpcError as error:
+        return error.code() not in _NO_ANSWER
+    return True
 
 
 class _OneChannel:
