@@ -37,7 +37,7 @@ from shoal.runtime.interceptors import call_table
 from shoal.runtime.logs import event
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
-from shoal.runtime.server_tls import Callers, role_tls, server_tls
+from shoal.runtime.server_tls import Callers, measure_certificate, role_tls, server_tls
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
@@ -66,6 +66,7 @@ class CoordinatorRole:
         self._settings = settings
         tls = role_tls(settings)
         self._metrics = metrics_of(settings, tls)
+        measure_certificate(self._metrics, tls, "coordinator")
         self._store = open_store(settings)
         self._changes = ChangeSignal()
         keys = Keys(settings.cluster_name)

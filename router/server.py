@@ -32,7 +32,7 @@ from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer, announced_address
-from shoal.runtime.server_tls import Callers, role_tls, server_tls
+from shoal.runtime.server_tls import Callers, measure_certificate, role_tls, server_tls
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
@@ -70,6 +70,7 @@ class RouterRole:
         self._settings, self._interceptors = settings, interceptors
         self._tls = role_tls(settings)
         self._metrics = metrics_of(settings, self._tls) if metrics is None else metrics
+        measure_certificate(self._metrics, self._tls, "router")
         self._keys = Keys(settings.cluster_name)
         self._store = store or EtcdStore(etcd_settings(settings))
         self._conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")

@@ -27,7 +27,7 @@ from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
-from shoal.runtime.server_tls import Callers, role_tls, server_tls
+from shoal.runtime.server_tls import Callers, measure_certificate, role_tls, server_tls
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
@@ -100,6 +100,7 @@ class WorkerRole:
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
         self.metrics: Metrics = metrics_of(settings, self._tls)
+        measure_certificate(self.metrics, self._tls, "worker")
         self.host.hand_overs = HandOverTimes(took=self.metrics.measure(HAND_OVER_SECONDS))
         self._pools = Pools(
             search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder

@@ -30,6 +30,7 @@ from shoal.deploy.ray.session import ray_session
 from shoal.deploy.settings import NODE_HOST, LocalSettings
 from shoal.deploy.supervise import Launcher, Supervisor
 from shoal.runtime.logs import event
+from shoal.runtime.server_tls import internal_tls
 from shoal.runtime.stop_signals import StopSignals
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
@@ -112,8 +113,7 @@ class LocalCluster:
 
     def _check_tls(self) -> None:
         """Read the certificates before anything is started with them. Raises InvalidArgument for unusable ones."""
-        files = self._settings.tls_files
-        self._tls = Tls(files) if files.given else None
+        self._tls = internal_tls(self._settings.tls_files)
         if self._settings.insecure:
             self._say(f"warning: insecure: whoever reaches {self._settings.host} may read, write and delete")
 

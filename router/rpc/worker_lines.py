@@ -18,7 +18,6 @@ from shoal.router.logic.worker_lane import OPEN, Lane, after_failure, next_call
 from shoal.wire.channels import OVERHEAD_BYTES, client_options
 from shoal.wire.grpc_words import too_large
 from shoal.wire.http.async_pool import AsyncPool
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.http.peer_answer import message_of_peer
 from shoal.wire.http.pool import MOST
@@ -62,8 +61,9 @@ class HttpLine:
     def __init__(self, address: str, named: str, server: str, *, message_bytes: int, most: int = MOST, tls: Tls | None = None) -> None:
         self._named, self._message_bytes = named, message_bytes
         self._heads = RequestHeads(address, "router", server)
-        encryption = None if tls is None else Encryption(tls, INTERNAL_NAME)
-        self._pool = AsyncPool(address, named=named, most=most, message_bytes=message_bytes, connect_s=CONNECT_S, encryption=encryption)
+        self._pool = AsyncPool(
+            address, named=named, most=most, message_bytes=message_bytes, connect_s=CONNECT_S, tls=tls, server_name=INTERNAL_NAME
+        )
         self._loop = asyncio.get_running_loop()
 
     @property

@@ -13,9 +13,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.logs import event
+from shoal.runtime.metrics import CERTIFICATE_END, Metrics, Sample
 from shoal.runtime.role_settings import RoleSettings
-from shoal.wire.tls import INTERNAL_NAME, Tls
+from shoal.wire.tls import INTERNAL_NAME, Tls, TlsFiles
 
 log = logging.getLogger("shoal.server")
 
@@ -56,17 +58,34 @@ class ServerTls:
 def role_tls(settings: RoleSettings) -> Tls | None:
     """Return the certificates of a role; None if it speaks plain text. Warns if it does so beyond loopback.
 
-    Raises InvalidArgument for files that cannot be used.
+    Raises InvalidArgument for files that cannot be used, and for a certificate without the internal name.
     """
     if settings.insecure:
         log.warning(event("insecure", host=settings.host, reason="no TLS: whoever reaches this address may read, write and delete"))
-    files = settings.tls_files
+    tls = internal_tls(settings.tls_files)
+    if tls is not None:
+        log.info(event("tls", cert=settings.tls_cert, not_after=tls.current().not_after))
+    return tls
+
+
+def internal_tls(files: TlsFiles) -> Tls | None:
+    """Return the certificates of a process of the cluster; None if no files are given. Raises as `role_tls`."""
     if not files.given:
         return None
     tls = Tls(files)
-    material = tls.current()
-    log.info(event("tls", cert=files.cert, not_after=material.not_after))
+    if not tls.current().has_name(INTERNAL_NAME):
+        raise InvalidArgument(
+            f"tls_cert {files.cert} is no certificate of a role, it must have the DNS name {INTERNAL_NAME}: 'shoal cert init' makes "
+            "router.pem for routers and for 'shoal up', and internal.pem for workers and coordinators",
+            ErrorDetails(field="tls_cert"),
+        )
     return tls
+
+
+def measure_certificate(metrics: Metrics, tls: Tls | None, role: str) -> None:
+    """Report when the certificate of a role ends."""
+    if tls is not None:
+        metrics.gather((CERTIFICATE_END,), lambda: [Sample(CERTIFICATE_END, tls.current().not_after or 0, (role,))])
 
 
 def server_tls(tls: Tls | None, callers: Callers) -> ServerTls | None:

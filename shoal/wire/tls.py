@@ -89,6 +89,13 @@ class TlsMaterial:
     not_after: int | None
     version: int
 
+    def has_name(self, name: str) -> bool:
+        """Return whether cert has this DNS name."""
+        # A DNS name in a certificate is 0x82, its length, and its text (RFC 5280, section 4.2.1.6).
+        found = _CERTIFICATE.search(self.cert)
+        text = name.encode("ascii")
+        return found is not None and bytes((0x82, len(text))) + text in ssl.PEM_cert_to_DER_cert(found[0].decode("ascii"))
+
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Return the credentials of a gRPC channel."""
         return grpc.ssl_channel_credentials(self.ca, self.key or None, self.cert or None)

@@ -31,6 +31,7 @@ def _any(*signs: str) -> re.Pattern[str]:
 
 
 _WHY: Sequence[tuple[re.Pattern[str], str]] = (
+    (_any("alert.certificate.expired"), OWN_EXPIRED),
     (_any("alert.certificate.required", "did.not.return.a.certificate"), NO_CERTIFICATE),
     (
         _any("alert.(unknown.ca|bad.certificate|certificate|unsupported.certificate|access.denied|decrypt.error)"),

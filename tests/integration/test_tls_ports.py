@@ -24,7 +24,6 @@ from shoal.runtime.server import GrpcServer
 from shoal.runtime.server_tls import Callers, ServerTls
 from shoal.wire.channels import client_options
 from shoal.wire.http.async_pool import AsyncPool
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer
 from shoal.wire.renewed_channel import RenewedChannel, internal_channel
 from shoal.wire.tls import INTERNAL_NAME, Tls, TlsFiles
@@ -150,8 +149,8 @@ def test_an_http_port_answers_whom_it_admits_and_nobody_else(authority: Authorit
         async with http_server(authority.router(), callers) as (_, address):
             answered = set()
             for name, files in clients(authority, tmp_path).items():
-                encryption = None if files is None else Encryption(Tls(files), INTERNAL_NAME)
-                pool = AsyncPool(address, named="the server", most=1, message_bytes=MESSAGE_BYTES, encryption=encryption)
+                tls = None if files is None else Tls(files)
+                pool = AsyncPool(address, named="the server", most=1, message_bytes=MESSAGE_BYTES, tls=tls, server_name=INTERNAL_NAME)
                 try:
                     answer = await pool.exchange(HEALTH, b"", asyncio.get_running_loop().time() + 3.0, again=False)
                     assert answer.status == 200
@@ -171,7 +170,7 @@ def test_new_certificates_are_served_from_the_next_connection_on_and_calls_under
             channel = internal_channel(address, client_options(MESSAGE_BYTES), Tls(mine))
             assert isinstance(channel, RenewedChannel)
             pool = AsyncPool(
-                http_address, named="the server", most=4, message_bytes=MESSAGE_BYTES, encryption=Encryption(Tls(mine), INTERNAL_NAME)
+                http_address, named="the server", most=4, message_bytes=MESSAGE_BYTES, tls=Tls(mine), server_name=INTERNAL_NAME
             )
             health = health_pb2_grpc.HealthStub(channel)
             watch = health.Watch(QUESTION, timeout=WAIT_S)
@@ -261,9 +260,7 @@ def test_an_authority_that_is_taken_away_is_not_trusted_any_more(authority: Auth
 
             async def is_admitted() -> tuple[bool, bool]:
                 tls = Tls(caller)
-                pool = AsyncPool(
-                    address, named="the server", most=1, message_bytes=MESSAGE_BYTES, encryption=Encryption(tls, INTERNAL_NAME)
-                )
+                pool = AsyncPool(address, named="the server", most=1, message_bytes=MESSAGE_BYTES, tls=tls, server_name=INTERNAL_NAME)
                 over_http = over_grpc = True
                 try:
                     await pool.exchange(HEALTH, b"", asyncio.get_running_loop().time() + 3.0, again=False)

@@ -9,11 +9,10 @@ import threading
 
 from shoal.client.forks import ForkLock
 from shoal.client.transports.blocking_connection import BlockingConnection
-from shoal.client.transports.encrypted_connection import open_connection
+from shoal.client.transports.encrypted_connection import Encryption, open_connection
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed
 from shoal.wire.http.answer import AnswerReader
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause, late, not_reached
 from shoal.wire.http.pool import Instead, PoolBook
 

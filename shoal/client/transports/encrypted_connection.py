@@ -11,22 +11,44 @@ import ssl
 
 from shoal.client.transports.blocking_connection import BlockingConnection, open_socket
 from shoal.core.deadline import Clock
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import lost, not_reached, refused
+from shoal.wire.tls import Tls
 
 _READ_BYTES = 256 * 1024
 _PIECE_BYTES = 1024 * 1024
 """So much of a request is encrypted at a time, which bounds what is held of it twice."""
 
 
+class Encryption:
+    """How connections to a server are encrypted: each new one with the newest certificates. Thread-safe.
+
+    name: the name or address that must be in the server's certificate.
+    """
+
+    __slots__ = ("_made", "_tls", "name")
+
+    def __init__(self, tls: Tls, name: str) -> None:
+        self._tls, self.name = tls, name
+        self._made: tuple[int, ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of the next connection."""
+        newest, made = self._tls.current(), self._made
+        if made is None or made[0] != newest.version:
+            # Two threads may do this at once. Both contexts are good.
+            made = self._made = newest.version, newest.client_context()
+        return made[1]
+
+
 class EncryptedConnection(BlockingConnection):
     """A connection to a server, encrypted once `shake_hands` has ended."""
 
-    __slots__ = ("_arriving", "_leaving", "_tls")
+    __slots__ = ("_arriving", "_early", "_leaving", "_tls")
 
     def __init__(self, made: socket.socket, named: str, clock: Clock, encryption: Encryption) -> None:
         super().__init__(made, named, clock)
         self._arriving, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._early = b""
         self._tls = encryption.context().wrap_bio(self._arriving, self._leaving, server_hostname=encryption.name)
 
     @property
@@ -64,12 +86,31 @@ class EncryptedConnection(BlockingConnection):
         data = self._leaving.read()
         return super()._send(data, b"", deadline) if data else True
 
+    def _may_go_on(self, deadline: float) -> bool:
+        """See BlockingConnection. Not all that arrives is an answer: a server sends tickets after a handshake."""
+        while not super()._may_go_on(deadline):
+            try:
+                data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            if not data:
+                return False
+            self._arriving.write(data)
+            found = self._decrypted(_READ_BYTES)
+            if found is not None:
+                self._early = found
+                return False
+        return True
+
     def _receive(self, size: int, deadline: float) -> bytes:
-        """See BlockingConnection. What has arrived is returned in one piece, up to `size` bytes."""
+        """See BlockingConnection. What has arrived is returned in one piece, of about `size` bytes at most."""
+        if self._early:
+            data, self._early = self._early, b""
+            return data
         while True:
-            data = self._decrypted(size)
-            if data is not None:
-                return data
+            found = self._decrypted(size)
+            if found is not None:
+                return found
             data = super()._receive(size, deadline)
             if not data:
                 return b""

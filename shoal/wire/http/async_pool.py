@@ -16,9 +16,9 @@ from shoal.core.addresses import split
 from shoal.core.errors import PreconditionFailed
 from shoal.wire.http.answer import AnswerReader
 from shoal.wire.http.async_connection import AsyncConnection, is_connected_to_itself
-from shoal.wire.http.encryption import Encryption
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause, late, not_reached
 from shoal.wire.http.pool import Instead, PoolBook
+from shoal.wire.tls import Tls
 
 _Waiter = asyncio.Future[AsyncConnection | None]
 """A call that waits. Result: the connection that it got; None: it may open one, or look whether its time is over."""
@@ -35,22 +35,23 @@ class AsyncPool:
         most: int,
         message_bytes: int,
         connect_s: float = math.inf,
-        encryption: Encryption | None = None,
+        tls: Tls | None = None,
+        server_name: str = "",
     ) -> None:
         """address: "host:port". named: the server, for messages. message_bytes: largest body of an answer. connect_s:
         most seconds to open a connection, and then at most a quarter of the time left; math.inf: all of that time.
-        encryption: None for plain HTTP. When its certificates change, connections with the old ones end: those that are
-        idle at the next call, the others after their call.
+        tls: None for plain text. server_name: in the certificate of the server; "" for the host of the address.
         """
         self._host, self._port = split(address)
         self._named, self._message_bytes, self._connect_s = named, message_bytes, connect_s
-        self._encryption = encryption
-        self._context: ssl.SSLContext | None = None
-        self._outdated: set[AsyncConnection] = set()  # Opened with certificates that were replaced.
         self._loop = asyncio.get_running_loop()
         self._book: PoolBook[AsyncConnection, _Waiter] = PoolBook(most)
         self._all: set[AsyncConnection] = set()
         self._closed = self._retired = False
+        self._tls, self._server_name = tls, server_name or self._host
+        self._tls_version = 0
+        self._context: ssl.SSLContext | None = None
+        self._outdated: set[AsyncConnection] = set()  # Opened with certificates that were replaced.
 
     @property
     def is_full(self) -> bool:
@@ -103,8 +104,8 @@ class AsyncPool:
     async def _taken(self, deadline: float) -> tuple[AsyncConnection, bool]:
         """Return a connection that no other call uses, and whether it is new."""
         self._check_open("this client is closed")
-        if self._encryption is not None:
-            self._follow(self._encryption)
+        if self._tls is not None:
+            self._follow(self._tls)
         taken = self._book.take()
         found = await self._waited(deadline) if taken is Instead.WAIT else taken
         if isinstance(found, AsyncConnection) and found.is_open:
@@ -138,17 +139,18 @@ class AsyncPool:
         else:
             self._give(given)
 
-    def _follow(self, encryption: Encryption) -> None:
-        newest = encryption.context()
-        if newest is not self._context:
-            self._context = newest
+    def _follow(self, tls: Tls) -> None:
+        """Use new certificates for new connections. Those with old ones end: idle ones now, others after their call."""
+        newest = tls.current()
+        if newest.version != self._tls_version:
+            self._tls_version, self._context = newest.version, newest.client_context()
             self._outdated |= self._all
             for each in self._book.all_idle():
                 each.close()
 
     async def _opened(self, deadline: float) -> AsyncConnection:
         """Open a connection, whose place is taken already."""
-        context = self._context
+        version = self._tls_version
         try:
             made = await self._connected(deadline)
         except BaseException:
@@ -158,7 +160,7 @@ class AsyncPool:
             made.close()
             self._check_open("this client was closed during the call")
         self._all.add(made)
-        if context is not self._context:
+        if version != self._tls_version:
             self._outdated.add(made)
         return made
 
@@ -167,7 +169,7 @@ class AsyncPool:
         until = deadline if self._connect_s == math.inf else now + min(self._connect_s, (deadline - now) / 4)
         try:
             async with asyncio.timeout_at(until):
-                transport, made = await self._loop.create_connection(self._new, self._host, self._port, **self._options())
+                transport, made = await self._loop.create_connection(self._new, self._host, self._port, **self._security())
         except TimeoutError as error:
             if self._loop.time() < deadline:
                 raise not_reached(self._named, TimeoutError("timed out")) from None
@@ -187,11 +189,8 @@ class AsyncPool:
             raise not_reached(self._named, ConnectionRefusedError("connection refused"))
         return made
 
-    def _options(self) -> dict[str, Any]:
-        """Return the options of a new connection."""
-        if self._encryption is None:
-            return {}
-        return {"ssl": self._context, "server_hostname": self._encryption.name}
+    def _security(self) -> dict[str, Any]:
+        return {} if self._tls is None else {"ssl": self._context, "server_hostname": self._server_name}
 
     def _new(self) -> AsyncConnection:
         return AsyncConnection(self._named, self._ended)

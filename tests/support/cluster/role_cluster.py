@@ -101,7 +101,7 @@ class RoleProcess:
         return self._log.read_text() if self._log.exists() else ""
 
 
-def tls_settings(files: TlsFiles) -> dict[str, object]:
+def tls_settings(files: TlsFiles) -> dict[str, Any]:
     """Return the settings of a role, and the arguments of `shoal.connect`, for these files."""
     return {"tls_ca": files.ca, "tls_cert": files.cert, "tls_key": files.key}
 
@@ -169,10 +169,10 @@ class RoleCluster:
         self.folder = folder
         # A network of its own is reached by nobody else.
         self._internal: dict[str, object] = {"insecure": True} if private else {}
-        self._public, self.access = self._internal, dict[str, str]()
+        self._public, self.access = self._internal, dict[str, Any]()
         if authority is not None:
             self._internal, self._public = tls_settings(authority.internal()), tls_settings(authority.router())
-            self.access = {name: str(value) for name, value in tls_settings(authority.client()).items()}
+            self.access = tls_settings(authority.client())
         self.network = PrivateNetwork(workers + spares) if private else None
         self.etcd = EtcdProcess(folder / "etcd", host=ETCD if private else LOOPBACK, inside=self._inside(None))
         self._lease = {} if lease_ttl_s is None else {"lease_ttl_s": lease_ttl_s}

@@ -26,10 +26,6 @@ class Signed:
     certificate: Path
     key: Path
 
-    @property
-    def serial(self) -> int:
-        return x509.load_pem_x509_certificate(self.certificate.read_bytes()).serial_number
-
 
 class Authority:
     """A certificate authority in a folder. Its own certificate is `ca`."""
@@ -91,6 +87,10 @@ class Authority:
             .not_valid_before(now - 2 * _DAY)
             .not_valid_after(now + lasts)
         )
+
+
+def serial_of(certificate: Path) -> int:
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
 
 
 def _name(host: str) -> x509.GeneralName:

@@ -193,5 +193,12 @@ def test_files_that_need_others_say_so(given: dict[str, str], lacks: str) -> Non
         TlsFiles(**given)
 
 
+def test_a_certificate_has_the_names_it_was_made_for(authority: Authority) -> None:
+    router, client = Tls(authority.router()).current(), Tls(authority.client()).current()
+    assert [router.has_name(name) for name in (INTERNAL_NAME, "localhost", "shoal", "shoal-internal.example")] == [True, True, False, False]
+    assert not client.has_name(INTERNAL_NAME)
+    assert not Tls(TlsFiles(ca=str(authority.ca))).current().has_name(INTERNAL_NAME)
+
+
 def test_keys_are_not_shown(authority: Authority) -> None:
     assert "PRIVATE" not in repr(Tls(authority.internal()).current())
