@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -189,9 +190,8 @@ def test_the_commands_of_the_page_replace_certificates_and_the_ca_under_load_and
         Work(lambda call: clients[1].search("things", VECTORS[call % 50], k=1)),
         *(AsyncWork({**at(cluster, wire), **cluster.access}) for wire in ("grpc", "auto")),
     ]
-    old = TlsFiles(
-        ca=str(made.path / "ca.pem"), cert=kept(made.path / "client.pem", tmp_path), key=kept(made.path / "client.key", tmp_path)
-    )
+    cert, key = (str(shutil.copy(made.path / name, tmp_path)) for name in ("client.pem", "client.key"))
+    old = TlsFiles(ca=str(made.path / "ca.pem"), cert=cert, key=key)
     roles = (cluster.router, cluster.coordinator, *cluster.workers)
     ports = [told(role, "listening") for role in roles] + [told(role, "listening_http") for role in (cluster.router, *cluster.workers)]
     for each in work:
