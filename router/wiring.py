@@ -69,7 +69,6 @@ def make_router(
     not_after: Callable[[], int | None] = lambda: None,
 ) -> Router:
     """Return a router made of these parts. new_request_id: returns a unique text. clock: seconds, never jumps.
-
     conversions: pool that reads and checks long filters. insecure, not_after: see Overview.
     """
     finder = Finder(view=view, names=names, limits=limits)
