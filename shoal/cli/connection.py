@@ -44,6 +44,9 @@ class Connection:
     address: str = DEFAULT_ADDRESS
     timeout_s: float | None = None
     transport: str = DEFAULT_TRANSPORT
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     connect: Callable[..., Client] = connect
 
 
@@ -55,7 +58,13 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
     usual = None if default_s is None else UsualTimeout(default_s)
-    return connection.connect(address or connection.address, timeout=usual if given is None else given, transport=connection.transport)
+    files = {"tls_ca": connection.tls_ca, "tls_cert": connection.tls_cert, "tls_key": connection.tls_key}
+    return connection.connect(
+        address or connection.address,
+        timeout=usual if given is None else given,
+        transport=connection.transport,
+        **{name: path for name, path in files.items() if path},
+    )
 
 
 def who_asks() -> str:
