@@ -23,11 +23,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from shoal.core.addresses import is_ipv6
 from shoal.core.errors import ErrorDetails, InvalidArgument, PreconditionFailed
 from shoal.core.shown import shown
+from shoal.wire.tls import INTERNAL_NAME
 
 CA_DAYS = 3_650
 LEAF_DAYS = 365
-INTERNAL = "shoal-internal"
-"""Name of the roles of a cluster for each other. A certificate without it does not open an internal port."""
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _EARLIER = timedelta(hours=1)
@@ -85,7 +84,7 @@ def checked_host(text: str) -> str:
     plain = labels[1:] if labels[0] == "*" and len(labels) > 2 else labels
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in plain):
         raise _bad_host(text)
-    if host.lower() == INTERNAL:
+    if host.lower() == INTERNAL_NAME:
         raise InvalidArgument(f"host is {text!r}, a name that only the roles of the cluster have", ErrorDetails(field="host"))
     return host.lower()
 
@@ -140,16 +139,16 @@ def names_of(kind: Leaf, hosts: Sequence[str]) -> tuple[str, ...]:
     """Return the names in a certificate of this kind, each once."""
     match kind:
         case Leaf.ROUTER:
-            return tuple(dict.fromkeys((*hosts, *_LOCAL, INTERNAL)))
+            return tuple(dict.fromkeys((*hosts, *_LOCAL, INTERNAL_NAME)))
         case Leaf.INTERNAL:
-            return (INTERNAL,)
+            return (INTERNAL_NAME,)
         case Leaf.CLIENT:
             return (f"shoal-{kind}",)
 
 
 def hosts_of(router: CertificateFacts) -> tuple[str, ...]:
     """Return the hosts for which the certificate of routers was made."""
-    return tuple(each for each in router.names if each not in (*_LOCAL, INTERNAL))
+    return tuple(each for each in router.names if each not in (*_LOCAL, INTERNAL_NAME))
 
 
 def opened_ca(ca: KeyPair, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

@@ -42,7 +42,8 @@ def init(
         return
     _show(found, now)
     output.line("")
-    for line in _RENEWED if renew else _next_steps(folder.absolute(), [*hosts, "localhost"][0]):
+    named = next((each for each in hosts if not each.startswith("*")), "localhost")
+    for line in _RENEWED if renew else _next_steps(folder.absolute(), named):
         output.line(line)
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 PLAIN_PORT = "it does not speak TLS; leave out tls_ca, or give the port that speaks it"
+NO_TLS_ANSWER = "it does not answer TLS; leave out tls_ca, or give the port that speaks it"
 TLS_PORT = "it speaks TLS; give tls_ca, the file of the CA that signed its certificate"
 NO_CERTIFICATE = "it asks for a certificate; give tls_cert and tls_key"
 NOT_ACCEPTED = "it does not accept the certificate in tls_cert: it has expired, or another CA signed it"
@@ -22,7 +23,9 @@ EXPIRED = "its certificate has expired; replace the files of the server (`shoal 
 NOT_YET = "its certificate is not valid yet; are the clocks of both machines right?"
 FAILED = "the handshake of TLS failed"
 
-OF_TLS = frozenset({PLAIN_PORT, TLS_PORT, NO_CERTIFICATE, NOT_ACCEPTED, OWN_EXPIRED, OTHER_NAME, OTHER_CA, EXPIRED, NOT_YET, FAILED})
+OF_TLS = frozenset(
+    {PLAIN_PORT, NO_TLS_ANSWER, TLS_PORT, NO_CERTIFICATE, NOT_ACCEPTED, OWN_EXPIRED, OTHER_NAME, OTHER_CA, EXPIRED, NOT_YET, FAILED}
+)
 """All of these texts."""
 
 
@@ -41,6 +44,7 @@ _WHY: Sequence[tuple[re.Pattern[str], str]] = (
     (_any("has expired"), EXPIRED),
     (_any("not yet valid"), NOT_YET),
     (_any("certificate.verify.failed"), OTHER_CA),
+    (_any("eof", "handshake read failed"), NO_TLS_ANSWER),
     (_any("wrong.version.number", "http.request", "record layer failure", "packet.length.too.long", "unknown.protocol"), PLAIN_PORT),
 )
 

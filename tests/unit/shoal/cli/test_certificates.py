@@ -43,6 +43,11 @@ def test_init_makes_a_folder_for_its_owner_alone_and_says_what_to_do_next(shoal,
     assert f'shoal.connect("search.example.com:7600", tls_ca="{folder}/ca.pem", tls_cert="{folder}/client.pem"' in done.out
 
 
+def test_the_next_steps_name_a_host_that_can_be_dialled(shoal, tmp_path):
+    assert 'shoal.connect("[fd00::1]:7600"' in shoal("cert", "init", tmp_path / "a", "--host", "*.example.com", "--host", "fd00::1").out
+    assert 'shoal.connect("localhost:7600"' in shoal("cert", "init", tmp_path / "b", "--host", "*.example.com").out
+
+
 def test_show_prints_what_a_folder_and_a_file_hold(shoal, tmp_path):
     folder = tmp_path / "certs"
     made = shoal("cert", "init", folder, "--days", 30, "--json").document["certificates"]

@@ -7,7 +7,18 @@ import pytest
 from shoal.core.errors import NotConnected, TlsMismatch
 from shoal.wire.grpc_words import foreign_error
 from shoal.wire.http.failure import NoAnswerCause, not_reached
-from shoal.wire.tls_words import EXPIRED, FAILED, NO_CERTIFICATE, NOT_ACCEPTED, NOT_YET, OTHER_CA, OTHER_NAME, OWN_EXPIRED, PLAIN_PORT
+from shoal.wire.tls_words import (
+    EXPIRED,
+    FAILED,
+    NO_CERTIFICATE,
+    NO_TLS_ANSWER,
+    NOT_ACCEPTED,
+    NOT_YET,
+    OTHER_CA,
+    OTHER_NAME,
+    OWN_EXPIRED,
+    PLAIN_PORT,
+)
 
 BORING = "Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:"
 SAID_BY_GRPC = [
@@ -19,6 +30,7 @@ SAID_BY_GRPC = [
     (f"{BORING}WRONG_VERSION_NUMBER: Invalid certificate verification context: OK", PLAIN_PORT),
     (f"{BORING}TLSV1_ALERT_CERTIFICATE_REQUIRED", NO_CERTIFICATE),
     (f"{BORING}TLSV1_ALERT_UNKNOWN_CA", NOT_ACCEPTED),
+    ("Handshake read failed (Socket closed)", NO_TLS_ANSWER),
     ("Ssl handshake failed: SSL_ERROR_SSL", FAILED),
 ]
 SAID_BY_PYTHON = [
@@ -37,6 +49,7 @@ SAID_BY_PYTHON = [
     ("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2580)", NOT_ACCEPTED),
     ("[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired (_ssl.c:2580)", OWN_EXPIRED),
     ("[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad certificate (_ssl.c:2580)", NOT_ACCEPTED),
+    ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol (_ssl.c:1006)", NO_TLS_ANSWER),
     ("[SSL: UNEXPECTED_MESSAGE] unexpected message (_ssl.c:1006)", FAILED),
 ]
 
