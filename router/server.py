@@ -43,7 +43,7 @@ log = logging.getLogger("shoal.router")
 
 _GRACE_S = 2.0
 
-SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster", "shoal.v1.Operations")
+SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster", "shoal.v1.Operations", "shoal.v1.Access")
 """The public gRPC services."""
 
 
