@@ -11,7 +11,17 @@ from shoal.runtime.role_settings import RoleSettings, check_http_port
 from shoal.runtime.settings import setting
 from shoal.wire.filters import DEEPEST_FILTER
 
-_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port"}
+_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port", "keys"}
+
+
+def check_keys(*, keys: bool, admin_key_file: str, reflection: bool) -> None:
+    """Raise InvalidArgument for settings that do not go with those of keys."""
+    if admin_key_file and not keys:
+        raise InvalidArgument(f"admin_key_file is {admin_key_file!r}, it needs keys = true", ErrorDetails(field="admin_key_file"))
+    if keys and reflection:
+        raise InvalidArgument(
+            "reflection is true, it must be false with keys = true: it would answer without a key", ErrorDetails(field="reflection")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +30,8 @@ class RouterSettings(RoleSettings):
 
     port: int = setting(7600, "public port; 0 for any free one")
     http_port: int = setting(0, "port for the same calls by HTTP/1.1; 0 is none, -1 any free one, which the log names")
+    keys: bool = setting(False, "ask for an API key with every call; see the guide, Keys")
+    admin_key_file: str = setting("", "file, mode 0600, that holds a key with every right, for the first keys")
     default_timeout_s: float = setting(10.0, "for calls that come without a deadline")
     optimize_timeout_s: float = setting(3_600.0, "for calls of Collections.Optimize that come without a deadline")
     read_patience_s: float = setting(2.0, "how long a read tries again when a shard cannot answer")
@@ -43,6 +55,7 @@ class RouterSettings(RoleSettings):
         """Raise InvalidArgument for an unusable value."""
         super().__post_init__()
         check_http_port(self.http_port, self.port)
+        check_keys(keys=self.keys, admin_key_file=self.admin_key_file, reflection=self.reflection)
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
                 raise InvalidArgument(f"{name} is {shown(value)}, it must be above 0", ErrorDetails(field=name))

@@ -11,12 +11,14 @@ from shoal.core.ids import CollectionId
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard, Request
 from shoal.v1 import coordinator_pb2_grpc
-from shoal.wire import collections, operations, recovery
+from shoal.wire import access, collections, operations, recovery
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.remote_call import call_remote
 
 # Generated code carries no types.
 _COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
+
+_CALLS = {**operations.CALLS, **access.CALLS}
 
 
 class GrpcLeader:
@@ -50,7 +52,7 @@ class GrpcLeader:
 
     async def operate(self, address: str, request: Request, timeout_s: float) -> Any:
         """See LeaderCalls."""
-        call = operations.CALLS[type(request)]
+        call = _CALLS[type(request)]
         return call.from_message(await self._call(address, call.name, call.to_message(request), timeout_s))
 
     async def keep(self, cluster: ClusterMap) -> None:

@@ -1,8 +1,8 @@
 """API keys: their text, what is stored of them, and what a new one may be. Pure.
 
 The text of a key is `shoal_<id>_<secret>`: 12 hexadecimal digits, which are no secret, and 256 random bits in
-base64url. Only the SHA-256 of the text is stored. A slow hash such as argon2 protects secrets that can be guessed; these cannot,
-and 0.2 s of work for each call would let anyone occupy a router.
+base64url. Only the SHA-256 of the text is stored. A slow hash such as argon2 protects secrets that can be guessed;
+these cannot, and 0.2 s of work for each call would let anyone occupy a router.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from shoal.core.access import Caller, Scope
+from shoal.core.access import ALL_SCOPES, Caller, Scope
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.requests import Request
 from shoal.core.shown import shown
@@ -153,8 +153,8 @@ def info_of(key: ApiKey) -> KeyInfo:
     )
 
 
-def made_key(request: CreateKey, *, text: str, now_ms: int) -> ApiKey:
-    """Return the key that a request makes. text: its text; now_ms: since 1970."""
+def made_key(request: CreateKey, *, text: str, now_ms: int, request_id: str = "") -> ApiKey:
+    """Return the key that a request makes. text: its text; now_ms: since 1970; request_id: of the request."""
     return ApiKey(
         id=id_of(text),
         name=request.name,
@@ -165,8 +165,13 @@ def made_key(request: CreateKey, *, text: str, now_ms: int) -> ApiKey:
         rate_per_s=request.rate_per_s,
         burst=request.burst or max(1, min(MOST_CALLS, math.ceil(request.rate_per_s))) if request.rate_per_s else 0,
         concurrency=request.concurrency,
-        request=hashed(request.request_id),
+        request=hashed(request_id),
     )
+
+
+def admin_key(text: str) -> ApiKey:
+    """Return the key with every right that a router takes from a file. Raises InvalidArgument for another text."""
+    return ApiKey(id=id_of(text), name="admin_key_file", digest=digest_of(text), scopes=ALL_SCOPES, created_ms=0)
 
 
 def key_text(id: str, secret: bytes) -> str:

@@ -45,6 +45,8 @@ def test_every_limit_can_be_set() -> None:
         {"max_filter_values": 0},
         {"default_timeout_s": -1.0},
         {"read_patience_s": float("nan")},
+        {"admin_key_file": "key"},
+        {"reflection": True, "keys": True},
     ],
 )
 def test_impossible_values_are_refused_by_name(values: dict[str, float]) -> None:
