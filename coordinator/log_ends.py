@@ -20,10 +20,12 @@ from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import WorkerStatus
 from shoal.runtime.logs import event
 from shoal.v1 import replication_pb2_grpc, worker_pb2_grpc
-from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.channels import client_options
 from shoal.wire.log_ends import log_ends_from_message, log_ends_request
 from shoal.wire.remote_call import call_remote
+from shoal.wire.renewed_channel import internal_channel
 from shoal.wire.shard_calls import status_from_message, status_request
+from shoal.wire.tls import Tls
 
 log = logging.getLogger("shoal.coordinator.log_ends")
 
@@ -54,8 +56,9 @@ class GrpcReplicaReports:
     worker for `statuses`, which asks again and again.
     """
 
-    def __init__(self, message_bytes: int) -> None:
-        self._message_bytes = message_bytes
+    def __init__(self, message_bytes: int, tls: Tls | None = None) -> None:
+        """tls: None for plain text."""
+        self._message_bytes, self._tls = message_bytes, tls
         self._kept: dict[str, grpc.aio.Channel] = {}
 
     async def log_ends(self, questions: Questions, workers: Mapping[WorkerId, WorkerEntry], timeout_s: float) -> Told:
@@ -83,7 +86,7 @@ class GrpcReplicaReports:
         addresses = {each.address for each in asked}
         gone = [self._kept.pop(address) for address in self._kept.keys() - addresses]
         for address in addresses - self._kept.keys():
-            self._kept[address] = open_aio_channel(address, client_options(self._message_bytes))
+            self._kept[address] = self._opened(address)
         calls = (self._answer(self._kept[each.address], each, _WORKER_STUB, "Status", request, timeout_s) for each in asked)
         answers = await asyncio.gather(*calls)
         await asyncio.gather(*(channel.close(None) for channel in gone))
@@ -94,9 +97,12 @@ class GrpcReplicaReports:
         kept, self._kept = self._kept, {}
         await asyncio.gather(*(channel.close(None) for channel in kept.values()))
 
+    def _opened(self, address: str) -> grpc.aio.Channel:
+        return internal_channel(address, client_options(self._message_bytes), self._tls)
+
     async def _ask(self, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:
         """Return the worker's answer over a connection of its own, None when there is none."""
-        async with open_aio_channel(worker.address, client_options(self._message_bytes)) as channel:
+        async with self._opened(worker.address) as channel:
             return await self._answer(channel, worker, stub, method, request, timeout_s)
 
     async def _answer(self, channel: grpc.aio.Channel, worker: WorkerEntry, stub: Any, method: str, request: Any, timeout_s: float) -> Any:

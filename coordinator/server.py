@@ -40,6 +40,7 @@ from shoal.runtime.interceptors import call_table
 from shoal.runtime.logs import event
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
+from shoal.runtime.server_tls import Callers, measure_certificate, role_tls, server_tls
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
@@ -66,13 +67,15 @@ class CoordinatorRole:
 
     def __init__(self, settings: CoordinatorSettings, open_store: Callable[[CoordinatorSettings], Store] = _etcd_store) -> None:
         self._settings = settings
-        self._metrics = metrics_of(settings)
+        tls = role_tls(settings)
+        self._metrics = metrics_of(settings, tls)
+        measure_certificate(self._metrics, tls, "coordinator")
         self._store = open_store(settings)
         self._changes = ChangeSignal()
         keys = Keys(settings.cluster_name)
         limits = Limits(message_bytes=settings.message_bytes)
         self._observer = MapObserver(store=self._store, keys=keys, clock=boot_s, changed=self._changes.notify)
-        self._reports = GrpcReplicaReports(settings.message_bytes)
+        self._reports = GrpcReplicaReports(settings.message_bytes, tls)
         self._election = self._new_election(keys)
         self._worker_reports = WorkerReports(
             calls=self._reports, cluster=lambda: self._observer.map, leads=lambda: self.leads, clock=boot_s
@@ -90,7 +93,12 @@ class CoordinatorRole:
             connected=lambda: self._observer.connected,
         )
         self._server = GrpcServer(
-            host=settings.host, port=settings.port, message_bytes=settings.message_bytes, role="coordinator", metrics=self._metrics
+            host=settings.host,
+            port=settings.port,
+            message_bytes=settings.message_bytes,
+            role="coordinator",
+            metrics=self._metrics,
+            secured=server_tls(tls, Callers.INTERNAL),
         )
         service = self._new_service(requests, keys, limits, self._new_operator(requests, keys, plans, audit), audit)
         self._server.add(call_table(service.calls(), metrics=self._metrics))

@@ -18,7 +18,7 @@ LOOPBACK = "127.0.0.1"
 WORKER_LABEL = "shoal-worker-"
 """Prefix of the labels of nodes that host workers."""
 
-_ETCD_ACCESS = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file")
+_ACCESS = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file", "tls_ca", "tls_cert", "tls_key", "insecure")
 
 S = TypeVar("S", CoordinatorSettings, WorkerSettings, RouterSettings)
 
@@ -160,13 +160,14 @@ def _router(settings: LocalSettings, etcd: tuple[str, ...]) -> RouterSettings:
         reflection=settings.reflection,
         keys=settings.keys,
         admin_key_file=settings.admin_key_file,
+        tls_client_required=settings.tls_client_required,
         **_shared(settings, etcd),
     )
 
 
 def _shared(settings: LocalSettings, etcd: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings that all roles share."""
-    access = {name: getattr(settings, name) for name in _ETCD_ACCESS}
+    access = {name: getattr(settings, name) for name in _ACCESS}
     return {
         "etcd": etcd,
         "cluster_name": settings.cluster_name,

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 
 from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.router.settings import check_keys
-from shoal.runtime.role_settings import ANY_PORT, EtcdAccessSettings, check_http_port, check_log_level, check_ports
+from shoal.router.settings import check_admission
+from shoal.runtime.role_settings import (
+    ANY_PORT,
+    EtcdAccessSettings,
+    TlsSettings,
+    check_client_required,
+    check_http_port,
+    check_log_level,
+    check_ports,
+)
 from shoal.runtime.settings import setting
 from shoal.shard_worker.settings import check_builds
 
@@ -21,7 +29,7 @@ BESIDE_PORT_BY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSettings(EtcdAccessSettings):
+class LocalSettings(TlsSettings, EtcdAccessSettings):
     """A Shoal cluster from one command: etcd, Ray and every role, all data in one folder."""
 
     data: str = setting("shoal-data", "folder that holds everything", variable="SHOAL_DATA_FOLDER")
@@ -33,6 +41,7 @@ class LocalSettings(EtcdAccessSettings):
     host: str = setting("127.0.0.1", "address to listen on; 'node' on a given Ray: the address of each role's node")
     etcd: tuple[str, ...] = setting((), "endpoints of an etcd that runs already, host:port, separated by commas; none: start one")
     ray_address: str = setting("", "address of a Ray cluster that runs already; empty: start one")
+    tls_client_required: bool = setting(False, "ask clients of the router for a certificate that the authority in tls_ca signed")
     builds: str = setting("here", "where indexes are built: 'here', in the workers, or 'ray', as tasks on other nodes of a given Ray")
     memory_budget_bytes: int = setting(0, "bytes of memory that the data of each worker may use; 0 for memory_percent")
     memory_percent: float = setting(
@@ -57,7 +66,6 @@ class LocalSettings(EtcdAccessSettings):
         check_http_port(self.router_http_port, self.port)
         check_log_level(self.log_level)
         check_builds(self.builds)
-        check_keys(keys=self.keys, admin_key_file=self.admin_key_file, reflection=self.reflection)
         if self.keys and not self.admin_key_file:
             message = "keys is true, it needs admin_key_file: shoal up asks the router whether the cluster is ready"
             raise InvalidArgument(message, ErrorDetails(field="admin_key_file"))
@@ -92,6 +100,16 @@ class LocalSettings(EtcdAccessSettings):
             )
         if self.host == NODE_HOST and not self.ray_address:
             raise InvalidArgument("--host node can be used only with --ray-address", ErrorDetails(field="host"))
+        self.check_tls(self.host)
+        check_client_required(self.tls_client_required, self.tls_files)
+        check_admission(
+            keys=self.keys,
+            admin_key_file=self.admin_key_file,
+            reflection=self.reflection,
+            tls_client_required=self.tls_client_required,
+            host=self.host,
+            insecure=self.insecure,
+        )
 
     @property
     def router_http_port(self) -> int:

@@ -37,6 +37,7 @@ from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer, announced_address
+from shoal.runtime.server_tls import Callers, measure_certificate, role_tls, server_tls
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
@@ -74,14 +75,18 @@ class RouterRole:
         metrics: Metrics | None = None,
     ) -> None:
         self._own_metrics = metrics is None
-        self._metrics = metrics_of(settings) if metrics is None else metrics
         self.address = self.http_address = ""
         self._settings, self._interceptors = settings, interceptors
+        self._tls = role_tls(settings)
+        self._metrics = metrics_of(settings, self._tls) if metrics is None else metrics
+        measure_certificate(self._metrics, self._tls, "router")
         self._keys = Keys(settings.cluster_name)
         self._store = store or EtcdStore(etcd_settings(settings))
         self._conversions = FairPool(1, name="convert", what="requests with long filters", limit="waiting_conversions")
-        self._workers = Workers(connect=lambda worker: connect_worker(worker, settings.message_bytes, self._conversions), local=local)
-        self._leader = GrpcLeader(settings.message_bytes)
+        self._workers = Workers(
+            connect=lambda worker: connect_worker(worker, settings.message_bytes, self._conversions, self._tls), local=local
+        )
+        self._leader = GrpcLeader(settings.message_bytes, self._tls)
         self._view = MapView()
         self._keys_changed = ChangeSignal()
         self._api_keys = KeyObserver(store=self._store, keys=self._keys, changed=self._on_keys) if settings.keys else None
@@ -137,6 +142,7 @@ class RouterRole:
         if self._admission is not None:
             table = CallTable(map(self._admission.guarded, table.values()))
         announced = ""
+        secured = server_tls(self._tls, Callers.CERTIFIED if settings.tls_client_required else Callers.ANY)
         if settings.http_port:
             self._http = HttpServer(
                 host=settings.host,
@@ -145,11 +151,17 @@ class RouterRole:
                 limits=HttpLimits(message_bytes=settings.message_bytes),
                 role="router",
                 metrics=self._metrics,
+                secured=secured,
             )
             self.http_address = await self._http.start()
             announced = announced_address(settings.host, self.http_address)
         server = GrpcServer(
-            host=settings.host, port=settings.port, message_bytes=settings.message_bytes, role="router", metrics=self._metrics
+            host=settings.host,
+            port=settings.port,
+            message_bytes=settings.message_bytes,
+            role="router",
+            metrics=self._metrics,
+            secured=secured,
         )
         http_id = self._http.server_id if self._http is not None else ""
         server.add(table, http_address=announced, http_id=http_id, asked_by=METHODS[HTTP_ASKED_BY].path)

@@ -27,6 +27,7 @@ from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, Sample
 from shoal.runtime.prometheus import metrics_of
 from shoal.runtime.server import GrpcServer
+from shoal.runtime.server_tls import Callers, measure_certificate, role_tls, server_tls
 from shoal.shard_worker.hosting.assignments import Assignments
 from shoal.shard_worker.hosting.config_swaps import ConfigSwaps
 from shoal.shard_worker.hosting.folders import WorkerReplicaFolders
@@ -93,10 +94,13 @@ class WorkerRole:
         settle_linear_algebra(settings.search_threads + settings.build_threads + 3)
         self.host = Host(memory=_memory_account(settings))
         self._settings = settings
+        self._tls = role_tls(settings)
+        self._secured = server_tls(self._tls, Callers.INTERNAL)
         self._readers = settings.search_threads + 2
         self._keys = Keys(settings.cluster_name)
         self._store = EtcdStore(etcd_settings(settings))
-        self.metrics: Metrics = metrics_of(settings)
+        self.metrics: Metrics = metrics_of(settings, self._tls)
+        measure_certificate(self.metrics, self._tls, "worker")
         self.host.hand_overs = HandOverTimes(took=self.metrics.measure(HAND_OVER_SECONDS))
         self._pools = Pools(
             search_threads=settings.search_threads, build_threads=settings.build_threads, built=self._built, builder=builder
@@ -104,7 +108,12 @@ class WorkerRole:
         self._hot_filters = HotFilters(self.host.memory.cache_bytes, self._pools.chore)
         self._internal_bytes = INTERNAL_FACTOR * settings.message_bytes
         self._server = GrpcServer(
-            host=settings.host, port=settings.port, message_bytes=self._internal_bytes, role="worker", metrics=self.metrics
+            host=settings.host,
+            port=settings.port,
+            message_bytes=self._internal_bytes,
+            role="worker",
+            metrics=self.metrics,
+            secured=self._secured,
         )
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Worker")
@@ -209,6 +218,7 @@ class WorkerRole:
                 role="worker",
                 metrics=self.metrics,
                 server_id=self._incarnation,
+                secured=self._secured,
             )
             _, http_port = split(await self._http.start())
         return address, http_port
@@ -245,7 +255,7 @@ class WorkerRole:
             maps_unused=may_map_unused(),
         )
         swaps = ConfigSwaps(store=self._store, keys=self._keys, me=folder.worker_id)
-        peers = GrpcPeers(swaps=swaps, message_bytes=self._internal_bytes)
+        peers = GrpcPeers(swaps=swaps, message_bytes=self._internal_bytes, tls=self._tls)
         stores = OpenStores(most=self.host.files.open_at_once, idle_s=settings.idle_close_s, pressed=lambda: self.host.memory.is_short)
         folders = WorkerReplicaFolders(
             folder=folder,

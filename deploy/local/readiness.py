@@ -1,4 +1,6 @@
-"""Finds out what a cluster still lacks before it is ready. It asks the router, as a client does."""
+"""Finds out what a cluster still lacks before it is ready. It asks the router over gRPC, with the certificate of the
+roles where there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +8,27 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
+import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-import shoal
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.core.health import ReplicationCondition, ShardCondition, WorkerCondition
 from shoal.core.replies import ClusterInfo, ShardInfo
+from shoal.core.requests import DescribeCluster
 from shoal.runtime.role_settings import EtcdAccessSettings
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
-from shoal.wire.channels import open_channel
+from shoal.wire.api_key import bearer_metadata
+from shoal.wire.public_calls import METHODS, decoded
 from shoal.wire.remote_call import call_remote_blocking
+from shoal.wire.renewed_channel import internal_channel_of_one_call
+from shoal.wire.tls import Tls
 
 ASK_TIMEOUT_S = 2.0
 _SHOWN = 3
+_MESSAGE_BYTES = 256 * 1024 * 1024
+"""More than the description of any cluster."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,18 +65,19 @@ class OwnId:
         return found.value.decode("utf-8") if found is not None else None
 
 
-def look(address: str, workers: int, own_id: str | None) -> Outlook:
+def look(address: str, workers: int, own_id: str | None, tls: Tls | None = None, api_key: str = "") -> Outlook:
     """Return the state of the cluster of a router, which should have this id and number of workers.
 
-    Takes up to a few seconds.
+    tls: certificates of the roles; None for plain text. api_key: "" for a router that asks for none. Takes up to a few
+    seconds.
     """
-    if not _serves(address):
-        return Outlook(lacking="the router")
-    try:
-        with shoal.connect(address, timeout=ASK_TIMEOUT_S) as client:
-            info = client.cluster()
-    except ShoalError as error:
-        return Outlook(lacking=f"an answer of the router ({error.message})")
+    with internal_channel_of_one_call(address, _MESSAGE_BYTES, tls) as channel:
+        if not _serves(channel, address):
+            return Outlook(lacking="the router")
+        try:
+            info = _cluster(channel, address, api_key)
+        except ShoalError as error:
+            return Outlook(lacking=f"an answer of the router ({error.message})")
     if own_id is None or info.cluster_id != own_id:
         return Outlook(lacking="a coordinator that leads", foreign=own_id is not None and info.cluster_id != "")
     return Outlook(lacking=missing(info, workers), failed=failed_shards(info))
@@ -103,14 +112,22 @@ def _needs_people(shard: ShardInfo) -> bool:
     return shard.state is ShardCondition.FAILED or shard.replication in cut_off
 
 
-def _serves(address: str) -> bool:
-    with open_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
-        try:
-            check = health_pb2_grpc.HealthStub(channel).Check
-            answer = call_remote_blocking(check, health_pb2.HealthCheckRequest(), ASK_TIMEOUT_S, f"router at {address}")
-        except ShoalError:
-            return False
+def _serves(channel: grpc.Channel, address: str) -> bool:
+    try:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        answer = call_remote_blocking(check, health_pb2.HealthCheckRequest(), ASK_TIMEOUT_S, f"router at {address}")
+    except ShoalError:
+        return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _cluster(channel: grpc.Channel, address: str, api_key: str) -> ClusterInfo:
+    method = METHODS[DescribeCluster]
+    ask = channel.unary_unary(method.path, None, None)  # Without serializers, gRPC passes bytes.
+    metadata = bearer_metadata(api_key) if api_key else ()
+    answer = call_remote_blocking(ask, method.encode(DescribeCluster()), ASK_TIMEOUT_S, f"router at {address}", metadata)
+    info: ClusterInfo = decoded(method, answer, address)
+    return info
 
 
 def _few(names: list[str]) -> str:

@@ -12,8 +12,10 @@ from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard, Request
 from shoal.v1 import coordinator_pb2_grpc
 from shoal.wire import access, collections, operations, recovery
-from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.channels import client_options
 from shoal.wire.remote_call import call_remote
+from shoal.wire.renewed_channel import internal_channel
+from shoal.wire.tls import Tls
 
 # Generated code carries no types.
 _COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
@@ -24,8 +26,9 @@ _CALLS = {**operations.CALLS, **access.CALLS}
 class GrpcLeader:
     """LeaderCalls over gRPC. Keeps the channel to the last leader."""
 
-    def __init__(self, message_bytes: int) -> None:
-        self._message_bytes = message_bytes
+    def __init__(self, message_bytes: int, tls: Tls | None = None) -> None:
+        """tls: None for plain text."""
+        self._message_bytes, self._tls = message_bytes, tls
         self._known: tuple[str, grpc.aio.Channel] | None = None
 
     async def create(self, address: str, request: CreateCollection, timeout_s: float) -> CollectionId:
@@ -77,7 +80,7 @@ class GrpcLeader:
         before = self._known
         if before is not None and before[0] == address:
             return _COORDINATOR_STUB(before[1])
-        channel = open_aio_channel(address, client_options(self._message_bytes))
+        channel = internal_channel(address, client_options(self._message_bytes), self._tls)
         self._known = (address, channel)
         if before is not None:
             await before[1].close(None)

@@ -42,6 +42,7 @@ from shoal.runtime.fair_pool import FairPool
 from shoal.wire import recall, searches, text_calls
 from shoal.wire import shard_calls as wire
 from shoal.wire.shards_search_bytes import ShardsSearchBytes
+from shoal.wire.tls import Tls
 from shoal.wire.worker_methods import WORKER_METHODS
 
 T = TypeVar("T")
@@ -182,9 +183,9 @@ class _SearchInBytes:
         return await self._worker.shards_found(call, _SEARCH_SHARDS.answer(answer, self._lines.named), deadline)
 
 
-def connect_worker(worker: WorkerEntry, message_bytes: int, conversions: FairPool) -> RemoteWorker:
+def connect_worker(worker: WorkerEntry, message_bytes: int, conversions: FairPool, tls: Tls | None = None) -> RemoteWorker:
     """Return the service of a worker. The first call opens a connection. message_bytes: largest message either way.
 
-    conversions: pool that makes messages with long filters.
+    conversions: pool that makes messages with long filters. tls: None for plain text.
     """
-    return RemoteWorker(WorkerLines(worker, message_bytes), conversions)
+    return RemoteWorker(WorkerLines(worker, message_bytes, tls=tls), conversions)

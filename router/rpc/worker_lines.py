@@ -15,7 +15,7 @@ from shoal.core.cluster_map import WorkerEntry
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed, ShoalError, Unavailable
 from shoal.router.logic.worker_lane import OPEN, Lane, after_failure, next_call
-from shoal.wire.channels import OVERHEAD_BYTES, client_options, open_aio_channel
+from shoal.wire.channels import OVERHEAD_BYTES, client_options
 from shoal.wire.grpc_words import too_large
 from shoal.wire.http.async_pool import AsyncPool
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause
@@ -23,6 +23,8 @@ from shoal.wire.http.peer_answer import message_of_peer
 from shoal.wire.http.pool import MOST
 from shoal.wire.http.request import RequestHeads
 from shoal.wire.remote_call import call_remote
+from shoal.wire.renewed_channel import internal_channel
+from shoal.wire.tls import INTERNAL_NAME, Tls
 from shoal.wire.worker_methods import WorkerMethod
 
 CONNECT_S = 0.5
@@ -33,11 +35,11 @@ _UNSEEN = frozenset({NoAnswerCause.NOT_REACHED, NoAnswerCause.STRANGER})
 
 
 class GrpcLine:
-    """Calls over one gRPC channel, which it owns. named: the worker, for messages."""
+    """Calls over one gRPC channel, which it owns. named: the worker, for messages. tls: None for plain text."""
 
-    def __init__(self, address: str, named: str, message_bytes: int) -> None:
+    def __init__(self, address: str, named: str, message_bytes: int, tls: Tls | None = None) -> None:
         self._named = named
-        self._channel = open_aio_channel(address, client_options(message_bytes))
+        self._channel = internal_channel(address, client_options(message_bytes), tls)
         self._calls: dict[str, Any] = {}
 
     async def exchange(self, method: WorkerMethod, data: bytes, timeout_s: float, unknown: type[ShoalError] | None) -> bytes:
@@ -56,10 +58,12 @@ class GrpcLine:
 class HttpLine:
     """Calls over at most `most` HTTP connections. server: id of the process that may answer; another one refuses."""
 
-    def __init__(self, address: str, named: str, server: str, *, message_bytes: int, most: int = MOST) -> None:
+    def __init__(self, address: str, named: str, server: str, *, message_bytes: int, most: int = MOST, tls: Tls | None = None) -> None:
         self._named, self._message_bytes = named, message_bytes
         self._heads = RequestHeads(address, "router", server)
-        self._pool = AsyncPool(address, named=named, most=most, message_bytes=message_bytes, connect_s=CONNECT_S)
+        self._pool = AsyncPool(
+            address, named=named, most=most, message_bytes=message_bytes, connect_s=CONNECT_S, tls=tls, server_name=INTERNAL_NAME
+        )
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -88,14 +92,16 @@ class HttpLine:
 class WorkerLines:
     """The lines to one worker. `named` is the worker, for messages."""
 
-    def __init__(self, worker: WorkerEntry, message_bytes: int, *, most: int = MOST, clock: Clock = time.monotonic) -> None:
-        """message_bytes: largest message either way. most: connections by HTTP."""
+    def __init__(
+        self, worker: WorkerEntry, message_bytes: int, *, most: int = MOST, clock: Clock = time.monotonic, tls: Tls | None = None
+    ) -> None:
+        """message_bytes: largest message either way. most: connections by HTTP. tls: None for plain text."""
         self.named = f"worker at {worker.address}"
         self._most_bytes = message_bytes + OVERHEAD_BYTES
-        self._grpc = GrpcLine(worker.address, self.named, message_bytes)
+        self._grpc = GrpcLine(worker.address, self.named, message_bytes, tls)
         self._http = None
         if worker.http_address:
-            self._http = HttpLine(worker.http_address, self.named, worker.incarnation, message_bytes=self._most_bytes, most=most)
+            self._http = HttpLine(worker.http_address, self.named, worker.incarnation, message_bytes=self._most_bytes, most=most, tls=tls)
         self._lane: Lane = OPEN
         self._clock = clock
 

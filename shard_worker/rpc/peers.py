@@ -18,8 +18,10 @@ from shoal.shard_worker.logic.replication.leadership import SwapOutcome
 from shoal.shard_worker.rpc import replication_messages as messages
 from shoal.shard_worker.storage.folders.snapshot_manifest import SnapshotAsked, SnapshotManifest
 from shoal.v1 import replication_pb2_grpc
-from shoal.wire.channels import client_options, open_aio_channel
+from shoal.wire.channels import client_options
 from shoal.wire.remote_call import call_remote
+from shoal.wire.renewed_channel import internal_channel
+from shoal.wire.tls import Tls
 
 # Generated code has no types.
 _STUB: Any = replication_pb2_grpc.ReplicationStub
@@ -32,8 +34,9 @@ class GrpcPeers:
     lease has ended.
     """
 
-    def __init__(self, *, swaps: ConfigSwaps, message_bytes: int) -> None:
-        self._swaps, self._message_bytes = swaps, message_bytes
+    def __init__(self, *, swaps: ConfigSwaps, message_bytes: int, tls: Tls | None = None) -> None:
+        """tls: None for plain text."""
+        self._swaps, self._message_bytes, self._tls = swaps, message_bytes, tls
         self._addresses: dict[WorkerId, str] = {}
         self._workers: Mapping[WorkerId, WorkerEntry] = {}
         self._channels: dict[WorkerId, tuple[str, grpc.aio.Channel]] = {}
@@ -93,7 +96,7 @@ class GrpcPeers:
         address = self._addresses.get(worker)
         if address is None:
             raise Unavailable(f"worker {worker} has no known address")
-        channel = open_aio_channel(address, client_options(self._message_bytes))
+        channel = internal_channel(address, client_options(self._message_bytes), self._tls)
         self._channels[worker] = (address, channel)
         return channel
 

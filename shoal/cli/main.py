@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from shoal.cli import (
+    certificates,
     collection,
     exporting,
     fit,
@@ -165,7 +166,7 @@ def root(
 ) -> None:
     """A distributed vector search cluster: start one, fill it, search it."""
     # A missing profile must not keep `shoal profile` from making it, and the others ask no router.
-    is_used = profile_name and ctx.invoked_subcommand not in ("profile", "up", "size", "fsck")
+    is_used = profile_name and ctx.invoked_subcommand not in ("profile", "cert", "up", "size", "fsck")
     usual = one_profile(path_of_profiles(), profile_name) if profile_name and is_used else Profile()
     named_here = _came_from(ctx, "profile_name", "COMMANDLINE")
 
@@ -195,6 +196,7 @@ collection.app.command("tune")(recall.tune)
 collection.app.command("recall")(recall.recall)
 collection.app.command("fit")(fit.fit)
 app.add_typer(collection.app, name="collection")
+app.add_typer(certificates.app, name="cert")
 app.add_typer(profile.app, name="profile")
 app.add_typer(shard.app, name="shard")
 app.add_typer(worker.app, name="worker")

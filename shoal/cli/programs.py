@@ -38,6 +38,12 @@ def up(
     metrics_port: Annotated[
         int | None, typer.Option(metavar="N", help="First Prometheus port; 0 none, -1 any free ones (-1).", min=-1, max=65_535)
     ] = None,
+    tls_ca: Annotated[str | None, typer.Option(metavar="FILE", help="CA of all certificates, PEM; see `shoal cert init`.")] = None,
+    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate of the cluster, PEM.")] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Key of the certificate, PEM.")] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Ask for an API key with every call; needs --admin-key-file.")] = False,
+    admin_key_file: Annotated[str | None, typer.Option(metavar="FILE", help="A key with every right; see `shoal key new`.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow a host beyond loopback without TLS.")] = False,
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="TOML file with further settings; see docs/reference/settings.md.")
     ] = None,
@@ -54,6 +60,12 @@ def up(
         "cluster-name": cluster_name,
         "message-bytes": message_bytes,
         "metrics-port": metrics_port,
+        "tls-ca": tls_ca,
+        "tls-cert": tls_cert,
+        "tls-key": tls_key,
+        "keys": "true" if keys else None,
+        "admin-key-file": admin_key_file,
+        "insecure": "true" if insecure else None,
         "config": config,
     }
     _become("shoal up", "shoal.deploy.local.up", (f"--{name}={value}" for name, value in flags.items() if value is not None), _NEEDED_BY_UP)

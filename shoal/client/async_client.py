@@ -26,11 +26,13 @@ from shoal.client.point_updates import AwaitedPointUpdates
 from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
 from shoal.client.routers import FROM_ENVIRONMENT, address_from_input
+from shoal.client.tls_input import PathInput, tls_files_from_input
 from shoal.client.transports.choice import TransportName, async_transport
 from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.points import PointId
 from shoal.core.requests import Search
+from shoal.wire.tls import TlsFiles
 
 T = TypeVar("T")
 
@@ -41,14 +43,18 @@ def connect_async(
     *,
     timeout: float | None = None,
     transport: TransportName = "auto",
+    tls_ca: PathInput | None = None,
+    tls_cert: PathInput | None = None,
+    tls_key: PathInput | None = None,
 ) -> AsyncClient:
     """Return an asyncio client of the cluster at `address`, for any number of event loops (of asyncio or uvloop).
 
-    address, port, timeout and transport: as in `connect`. The first call in a loop opens connections of this loop. They
+    All arguments are those of `connect`. The first call in a loop opens connections of this loop. They
     are closed when the loop ends (`asyncio.run`, `asyncio.Runner`), when the client is closed (`async with`, `close`),
     or when it is no longer used. Raises InvalidArgument for a malformed address or an unknown transport.
     """
-    return AsyncClient(address_from_input(address, port), timeout=timeout, transport=transport)
+    tls = tls_files_from_input(tls_ca, tls_cert, tls_key)
+    return AsyncClient(address_from_input(address, port), timeout=timeout, transport=transport, tls=tls)
 
 
 @documented_as(Client)
@@ -63,11 +69,18 @@ class AsyncClient(AwaitedCollectionCalls, AwaitedPointUpdates, AwaitedOperationC
     """
 
     def __init__(
-        self, address: str | Iterable[str], *, timeout: float | None = None, transport: TransportName | AsyncTransport = "auto"
+        self,
+        address: str | Iterable[str],
+        *,
+        timeout: float | None = None,
+        transport: TransportName | AsyncTransport = "auto",
+        tls: TlsFiles | None = None,
     ) -> None:
-        """Create a client. transport: as `connect_async` takes it, or an object that sends the requests."""
+        """Create a client. transport: as `connect_async` takes it, or an object that sends the requests. tls: None
+        for connections without TLS.
+        """
         self._verbs = Verbs(address, timeout)
-        self._driver = AsyncDriver(async_transport(transport, self._verbs.routers.addresses))
+        self._driver = AsyncDriver(async_transport(transport, self._verbs.routers.addresses, tls))
 
     async def __aenter__(self) -> AsyncClient:
         return self

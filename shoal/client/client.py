@@ -23,11 +23,13 @@ from shoal.client.progress import Progress, Shown
 from shoal.client.results import Hits, Point
 from shoal.client.routers import FROM_ENVIRONMENT, address_from_input
 from shoal.client.sync_driver import SyncDriver, Transport
+from shoal.client.tls_input import PathInput, tls_files_from_input
 from shoal.client.transports.choice import TransportName, blocking_transport
 from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.points import PointId
 from shoal.core.requests import Search
+from shoal.wire.tls import TlsFiles
 
 T = TypeVar("T")
 
@@ -38,6 +40,9 @@ def connect(
     *,
     timeout: float | None = None,
     transport: TransportName = "auto",
+    tls_ca: PathInput | None = None,
+    tls_cert: PathInput | None = None,
+    tls_key: PathInput | None = None,
 ) -> Client:
     """Return a client of the cluster at `address`: "host:port" of a router, or several (a list, or joined by commas).
 
@@ -50,9 +55,14 @@ def connect(
     says that it has an HTTP port that can be reached; "http" uses only HTTP; "grpc" uses only gRPC. An address
     "http://host:port" is a router's HTTP port itself. Answers and errors are the same over both.
 
-    Raises InvalidArgument for a malformed address or an unknown transport.
+    tls_ca: file of the CA that signed the routers' certificate (PEM); every connection is encrypted then, and an HTTP
+    port is "https://host:port". tls_cert, tls_key: files of the client's own certificate and its key, for routers that
+    ask for one. Files that are replaced are read again: new connections use them, and no call fails for it.
+
+    Raises InvalidArgument for a malformed address, an unknown transport, and files that cannot be used.
     """
-    return Client(address_from_input(address, port), timeout=timeout, transport=transport)
+    tls = tls_files_from_input(tls_ca, tls_cert, tls_key)
+    return Client(address_from_input(address, port), timeout=timeout, transport=transport, tls=tls)
 
 
 class Client(CollectionCalls, PointUpdates, OperationCalls):
@@ -70,11 +80,18 @@ class Client(CollectionCalls, PointUpdates, OperationCalls):
     """
 
     def __init__(
-        self, address: str | Iterable[str], *, timeout: float | None = None, transport: TransportName | Transport = "auto"
+        self,
+        address: str | Iterable[str],
+        *,
+        timeout: float | None = None,
+        transport: TransportName | Transport = "auto",
+        tls: TlsFiles | None = None,
     ) -> None:
-        """Create a client. transport: as `connect` takes it, or an object that sends the requests."""
+        """Create a client. transport: as `connect` takes it, or an object that sends the requests. tls: None
+        for connections without TLS.
+        """
         self._verbs = Verbs(address, timeout)
-        self._driver = SyncDriver(blocking_transport(transport, self._verbs.routers.addresses))
+        self._driver = SyncDriver(blocking_transport(transport, self._verbs.routers.addresses, tls))
 
     def __enter__(self) -> Client:
         return self

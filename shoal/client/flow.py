@@ -10,6 +10,9 @@ retried until the deadline. So is the answer of a busy server that gives a retry
 There is one exception. A client that has never been answered, and whose caller gave no timeout, is told after a second
 that no router can be reached: the address is wrong, or nothing runs there. A client that was answered before waits for
 its routers, which may be starting again.
+
+What is wrong about TLS is told to such a client as soon as each router was asked, whatever its timeout: certificates
+do not become right while it waits. A client that was answered before goes on, because they are being replaced then.
 """
 
 from __future__ import annotations
@@ -21,7 +24,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from shoal.client.routers import Routers
-from shoal.core.errors import Applied, DeadlineExceeded, NotReached, ResourceExhausted, ShoalError, Unavailable, is_passing, leaves_open
+from shoal.core.errors import (
+    Applied,
+    DeadlineExceeded,
+    NotReached,
+    ResourceExhausted,
+    ShoalError,
+    TlsMismatch,
+    Unavailable,
+    is_passing,
+    leaves_open,
+)
 from shoal.core.requests import Request
 
 T = TypeVar("T")
@@ -110,6 +123,8 @@ def reply_to(request: Request, *, timeout_s: float, routers: Routers, elapsed_s:
             routers.answered = True
         elif attempt >= count and isinstance(timeout_s, UsualTimeout) and not routers.answered:
             timeout_s = UsualTimeout(min(timeout_s, UNREACHED_S))
+        if isinstance(error, TlsMismatch) and attempt >= count and not routers.answered:
+            raise error
         doubt, left_s = doubt.after(error), timeout_s - elapsed_s
         again = is_passing(error) or (isinstance(error, DeadlineExceeded) and cut_short)
         pause_s = pause_before(attempt, count, reply.chance, left_s, error.details.retry_after_s)

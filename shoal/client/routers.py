@@ -17,12 +17,14 @@ FROM_ENVIRONMENT = "SHOAL_ADDRESS, or localhost:7600"
 """Stands for an address that is not given. Only this object does, not an equal text."""
 
 _VARIABLE, _HOST = "SHOAL_ADDRESS", "localhost"
-_ADDRESS = re.compile(r"(?P<scheme>http://)?(?P<host>\[[0-9a-fA-F:.%]+\]|[a-zA-Z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
+_SCHEMES = ("http://", "https://")
+_ADDRESS = re.compile(r"(?P<scheme>https?://)?(?P<host>\[[0-9a-fA-F:.%]+\]|[a-zA-Z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class Routers:
-    """addresses: "host:port", or "http://host:port" of an HTTP port, in the order given. preferred: position of the
-    router to ask first. answered: whether a server has ever answered this client.
+    """addresses: "host:port", or "http://host:port" of an HTTP port (https:// with TLS), in the order given.
+
+    preferred: position of the router to ask first. answered: whether a server has ever answered this client.
 
     Threads may overwrite each other's `preferred`. It is only a hint: any position works.
     """
@@ -63,18 +65,19 @@ def _with_port(host: str | Iterable[str], port: int) -> str:
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65_535:
         raise InvalidArgument(f"port is {shown(port)}, it must be a whole number from 1 to 65535", ErrorDetails(field="port"))
     name = host if isinstance(host, str) else ""
-    bare = name.removeprefix("http://").removeprefix("[").removesuffix("]")
+    scheme = next((each for each in _SCHEMES if name.startswith(each)), "")
+    bare = name.removeprefix(scheme).removeprefix("[").removesuffix("]")
     if not bare or "," in bare or (":" in bare and not is_ipv6(bare)):
         message = f"address is {shown(host)} beside port {port}: give one host and its port, or host:port without a port"
         raise InvalidArgument(message, ErrorDetails(field="address"))
-    return ("http://" if name.startswith("http://") else "") + joined(bare, port)
+    return scheme + joined(bare, port)
 
 
 def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
     """Return addresses from a user's text (one, or several joined by commas) or list.
 
-    A missing port is 7600, after http:// 7680. Raises InvalidArgument if there is no address, or for a text that is
-    neither host:port nor http://host:port.
+    A missing port is 7600, after http:// and https:// 7680. Raises InvalidArgument if there is no address, or for a
+    text of another form.
     """
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise InvalidArgument(f"address is {shown(given)}, it must be host:port, or a list of them", ErrorDetails(field="address"))
@@ -87,7 +90,7 @@ def addresses_from_input(given: str | Iterable[str]) -> tuple[str, ...]:
 
 def _address(part: str) -> str:
     text = part.strip() if isinstance(part, str) else ""
-    found = _ADDRESS.fullmatch(text.removesuffix("/") if text.startswith("http://") else text)
+    found = _ADDRESS.fullmatch(text.removesuffix("/") if text.startswith(_SCHEMES) else text)
     scheme = (found["scheme"] or "") if found else ""
     usual = DEFAULT_HTTP_PORT if scheme else DEFAULT_PORT
     port = int(found["port"] or usual) if found else 0
@@ -95,6 +98,6 @@ def _address(part: str) -> str:
         message = f"address {shown(part)} is an IPv6 address, which stands in brackets: [{text}]:{DEFAULT_PORT}"
         raise InvalidArgument(message, ErrorDetails(field="address"))
     if found is None or not 1 <= port <= 65_535:
-        form = "host:port, or http://host:port for a router's HTTP port; encryption (https) is not supported"
+        form = "host:port, or http://host:port for a router's HTTP port, https://host:port with TLS"
         raise InvalidArgument(f"address {shown(part)} must look like {form}", ErrorDetails(field="address"))
     return f"{scheme}{found['host']}:{port}"

@@ -36,6 +36,19 @@ def split(address: str) -> tuple[str, int]:
     return plain_host(host), int(port)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only processes of this machine reach an address to listen on. host: without brackets.
+
+    A name other than localhost is beyond loopback, whatever it means today, and so are 0.0.0.0 and ::.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
 def is_ipv6(text: str) -> bool:
     """Return whether the text is an IPv6 address without brackets."""
     try:

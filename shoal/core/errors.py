@@ -10,14 +10,15 @@
     ├── Unavailable          try again (retryable)
     │   └── NotConnected     check whether a server runs there (raised on the caller's side only)
     │       └── NotReached   the same; nothing was sent
+    │           └── TlsMismatch  correct certificates, or the port; nothing was sent
     ├── DeadlineExceeded     try again with more time; a write may have happened
     ├── Unauthenticated      say who you are
     ├── PermissionDenied     ask for a right
     ├── DataLoss             repair: stored data is damaged
     └── Internal             report a defect
 
-Each error has the name of the gRPC status by which it is sent; NotInstalled, NotConnected and NotReached are sent as
-their base class. This module does not import gRPC.
+Each error has the name of the gRPC status by which it is sent; NotInstalled, NotConnected, NotReached and TlsMismatch
+are sent as their base class. This module does not import gRPC.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ class NotConnected(Unavailable):
 
 class NotReached(NotConnected):
     """There is no server: the system refused the connection, or knows neither the host nor a way to it."""
+
+
+class TlsMismatch(NotReached):
+    """The two sides do not agree about TLS: one does not speak it, or does not trust the other's certificate."""
 
 
 class DeadlineExceeded(ShoalError):

@@ -119,5 +119,11 @@ HTTP_REFUSED = MetricSpec(
     text="HTTP requests that were refused before they were a call, by HTTP status.",
     labels=("role", "status"),
 )
-SERVER_METRICS = (REQUESTS, REQUEST_SECONDS, STORE_CONNECTED, LEASE_AGE_SECONDS, HTTP_CONNECTIONS, HTTP_REFUSED)
+CERTIFICATE_END = MetricSpec(
+    name="shoal_certificate_end_timestamp",
+    kind="gauge",
+    text="When the certificate in tls_cert ends, in seconds since 1970; absent without TLS.",
+    labels=("role",),
+)
+SERVER_METRICS = (REQUESTS, REQUEST_SECONDS, STORE_CONNECTED, LEASE_AGE_SECONDS, HTTP_CONNECTIONS, HTTP_REFUSED, CERTIFICATE_END)
 """The metrics of every role."""

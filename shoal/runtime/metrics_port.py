@@ -1,9 +1,14 @@
-"""The HTTP port for monitoring: `GET` of four paths, `/metrics`, `/live`, `/ready` and `/started`, and nothing else."""
+"""The HTTP port for monitoring: `GET` of four paths, `/metrics`, `/live`, `/ready` and `/started`, and nothing else.
+
+Over TLS, whoever asks for the metrics needs a certificate of the cluster's authority. Probes need none: the kubelet has
+no certificate to show, and one line about a role tells nothing of data.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -13,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from shoal.runtime.logs import event
+from shoal.runtime.server_tls import ServerTls
 from shoal.runtime.standing import ProbeAnswer, RoleStandings
 
 log = logging.getLogger("shoal.metrics")
@@ -23,7 +29,10 @@ MOST_AT_ONCE = 16
 PATIENCE_S = 10.0
 """Time for a peer to send its request, and to take each part of the answer."""
 
+METRICS_PATH = "/metrics"
+
 _ENDS_WITHIN_S = 0.5
+_WITHOUT_CERTIFICATE = "the metrics are for callers with a certificate of the cluster's authority"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +69,13 @@ def probes(standing: RoleStandings) -> dict[str, Page]:
 class MetricsPort:
     """Answers on threads of its own. `port` is the one it listens on."""
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Page]) -> None:
-        """Listen. pages: by path. port: 0 for any free one. Raises OSError if the address cannot be listened on."""
+    def __init__(self, host: str, port: int, pages: Mapping[str, Page], secured: ServerTls | None = None) -> None:
+        """Listen. pages: by path. port: 0 for any free one. secured: None for plain text.
+
+        Raises OSError if the address cannot be listened on.
+        """
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        self._server = _Server(family, address[:2], pages)
+        self._server = _Server(family, address[:2], pages, secured)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_ENDS_WITHIN_S,), name="metrics", daemon=True)
         self._thread.start()
@@ -78,9 +90,11 @@ class MetricsPort:
 class _Server(ThreadingHTTPServer):
     daemon_threads, block_on_close = True, False
 
-    def __init__(self, family: socket.AddressFamily, address: Any, pages: Mapping[str, Page]) -> None:
+    def __init__(self, family: socket.AddressFamily, address: Any, pages: Mapping[str, Page], secured: ServerTls | None) -> None:
         self.address_family = family
         self.pages = pages
+        self._secured = secured
+        self._version, self._context = 0, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
         super().__init__(address, _Handler)
 
@@ -90,6 +104,17 @@ class _Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Return the next connection. Its handshake, if it has one, is made by the thread that serves it."""
+        connection, address = super().get_request()
+        if self._secured is None:
+            return connection, address
+        material = self._secured.tls.current()
+        if material.version != self._version:
+            self._version, self._context = material.version, material.server_context(client_required=False)
+            self._context.verify_mode = ssl.CERT_OPTIONAL
+        return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._room.acquire(blocking=False):
@@ -117,12 +142,18 @@ class _Handler(BaseHTTPRequestHandler):
     error_message_format, error_content_type = "%(code)d %(message)s\n", "text/plain; charset=utf-8"
 
     def do_GET(self) -> None:
-        pages = self.server.pages
-        page = pages.get(self.path.partition("?")[0])
+        pages, path = self.server.pages, self.path.partition("?")[0]
+        page = pages.get(path)
         if page is None:
             self._answer(text_answer(HTTPStatus.NOT_FOUND, f"there is nothing here but {', '.join(sorted(pages))}"))
+        elif path == METRICS_PATH and not self._is_certified():
+            self._answer(text_answer(HTTPStatus.FORBIDDEN, _WITHOUT_CERTIFICATE))
         else:
             self._answer(page({name.lower(): value for name, value in self.headers.items()}))
+
+    def _is_certified(self) -> bool:
+        """Return whether the caller has shown a certificate, or need not. One that is shown is verified."""
+        return not isinstance(self.connection, ssl.SSLSocket) or bool(self.connection.getpeercert())
 
     def _answer(self, answer: PageAnswer) -> None:
         self.send_response(answer.status)

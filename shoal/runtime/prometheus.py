@@ -16,9 +16,11 @@ from shoal.core.addresses import joined
 from shoal.core.errors import NotInstalled, Unavailable
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Measure, Metrics, MetricSpec, NoMetrics, Sample
-from shoal.runtime.metrics_port import MetricsPort, Page, PageAnswer, probes
-from shoal.runtime.role_settings import ANY_PORT, RoleSettings
+from shoal.runtime.metrics_port import METRICS_PATH, MetricsPort, Page, PageAnswer, probes
+from shoal.runtime.role_settings import RoleSettings
+from shoal.runtime.server_tls import Callers, ServerTls, server_tls
 from shoal.runtime.standing import RoleStandings
+from shoal.wire.tls import Tls
 
 log = logging.getLogger("shoal.metrics")
 
@@ -27,20 +29,23 @@ _PACKAGE = "prometheus_client"
 Read = Callable[[], Iterable[Sample]]
 
 
-def metrics_of(settings: RoleSettings) -> Metrics:
-    """Return the metrics that the settings ask for. Raises NotInstalled if prometheus_client is not installed."""
+def metrics_of(settings: RoleSettings, tls: Tls | None = None) -> Metrics:
+    """Return the metrics that the settings ask for. tls: None for plain text.
+
+    Raises NotInstalled if prometheus_client is not installed.
+    """
     if settings.metrics_port == 0:
         return NoMetrics()
-    return PrometheusMetrics(settings.host, max(settings.metrics_port, 0) if settings.metrics_port != ANY_PORT else 0)
+    return PrometheusMetrics(settings.host, max(settings.metrics_port, 0), server_tls(tls, Callers.CERTIFIED))
 
 
 class PrometheusMetrics:
     """Metrics over prometheus_client. `address` is host:port after the start."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """port: 0 for any free port."""
+    def __init__(self, host: str, port: int, secured: ServerTls | None = None) -> None:
+        """port: 0 for any free port. secured: None for plain text."""
         self.address = ""
-        self._host, self._port = host, port
+        self._host, self._port, self._secured = host, port, secured
         self._client: Any = _client()
         self._registry: Any = self._client.CollectorRegistry()
         self._made: dict[str, Any] = {}
@@ -65,9 +70,9 @@ class PrometheusMetrics:
 
     def start(self) -> None:
         """See Metrics."""
-        pages: dict[str, Page] = {"/metrics": self._page, **probes(self.standing)}
+        pages: dict[str, Page] = {METRICS_PATH: self._page, **probes(self.standing)}
         try:
-            self._serving = MetricsPort(self._host, self._port, pages)
+            self._serving = MetricsPort(self._host, self._port, pages, self._secured)
         except OSError as error:
             where = joined(self._host, self._port)
             raise Unavailable(f"metrics cannot listen on {where} ({error.strerror}): choose another metrics_port") from None
@@ -84,7 +89,7 @@ class PrometheusMetrics:
         """Return all metrics, in the format and compressed as the reader accepts it."""
         named = ((f"HTTP_{name.upper().replace('-', '_')}", value) for name, value in headers.items() if name.startswith("accept"))
         told: list[Any] = []
-        environment = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": "", **dict(named)}
+        environment = {"REQUEST_METHOD": "GET", "PATH_INFO": METRICS_PATH, "QUERY_STRING": "", **dict(named)}
         body = b"".join(self._told(environment, lambda status, heads: told.extend((status, heads))))
         return PageAnswer(status=int(told[0].split()[0]), headers=tuple(told[1]), body=body)
 

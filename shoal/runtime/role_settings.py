@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shoal.core.addresses import plain_host
+from shoal.core.addresses import is_loopback, plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.runtime.settings import setting
+from shoal.wire.tls import TlsFiles
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ANY_PORT = -1
@@ -40,6 +41,12 @@ def check_log_level(log_level: str) -> None:
         raise InvalidArgument(message, ErrorDetails(field="log_level"))
 
 
+def check_client_required(tls_client_required: bool, files: TlsFiles) -> None:
+    """Raise InvalidArgument if clients must have certificates, and the server has none."""
+    if tls_client_required and not files.given:
+        raise InvalidArgument("tls_client_required is true, it needs tls_ca, tls_cert and tls_key", ErrorDetails(field="tls_cert"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EtcdAccessSettings:
     """The settings for access to etcd. Raises InvalidArgument if one is unusable or lacks another one."""
@@ -68,7 +75,36 @@ class EtcdAccessSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoleSettings(EtcdAccessSettings):
+class TlsSettings:
+    """The settings for certificates of servers and clients. A class that has them calls `check_tls`."""
+
+    tls_ca: str = setting("", "PEM file of the authority that signed all certificates of the cluster; empty: no TLS")
+    tls_cert: str = setting("", "PEM file of our certificate, for the ports and for calls of other roles; it is read again when it changes")
+    tls_key: str = setting("", "PEM file of the key of tls_cert")
+    insecure: bool = setting(False, "allow a host beyond loopback without TLS: whoever reaches it may read, write and delete")
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """Return the files; none are given for plain text."""
+        return TlsFiles(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
+
+    def check_tls(self, host: str) -> None:
+        """Raise InvalidArgument if a file is missing, or if the host to listen on is beyond loopback, without TLS."""
+        files = self.tls_files
+        if files.given and not files.cert:
+            raise InvalidArgument(f"tls_ca is {self.tls_ca!r}, it needs tls_cert and tls_key too", ErrorDetails(field="tls_cert"))
+        if files.given and self.insecure:
+            raise InvalidArgument("insecure is true, it must be false with tls_cert", ErrorDetails(field="insecure"))
+        if not files.given and not self.insecure and not is_loopback(host):
+            raise InvalidArgument(
+                f"host is {host!r}, which is beyond loopback and needs TLS: make certificates with 'shoal cert init' and give tls_ca, "
+                "tls_cert and tls_key; or set insecure = true, and whoever reaches it may read, write and delete",
+                ErrorDetails(field="tls_cert"),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleSettings(TlsSettings, EtcdAccessSettings):
     """The settings of every role. Raises InvalidArgument for an unusable value."""
 
     host: str = setting("127.0.0.1", "address to listen on, and under which the other roles reach this one")
@@ -81,6 +117,7 @@ class RoleSettings(EtcdAccessSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "host", plain_host(self.host))
+        self.check_tls(self.host)
         check_ports(self.port, self.metrics_port)
         check_log_level(self.log_level)
         if self.message_bytes < 1:

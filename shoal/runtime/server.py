@@ -18,6 +18,7 @@ from shoal.runtime.calls import Admit, CallTable, UnaryCall, authorization_in
 from shoal.runtime.interceptors import reader_of
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, NoMetrics
+from shoal.runtime.server_tls import ServerTls, grpc_interceptors
 from shoal.wire.channels import server_options
 from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.status import code_of, details_to_metadata, message_of
@@ -38,11 +39,22 @@ MOST_CALLS = 4_096
 class GrpcServer:
     """A grpc.aio server with grpc.health.v1. Add calls before `start`."""
 
-    def __init__(self, *, host: str, port: int, message_bytes: int, role: str = "server", metrics: Metrics | None = None) -> None:
-        """role: its name for the probes of the metrics port."""
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        message_bytes: int,
+        role: str = "server",
+        metrics: Metrics | None = None,
+        secured: ServerTls | None = None,
+    ) -> None:
+        """role: its name for the probes of the metrics port. secured: None for plain text."""
         # The stubs of grpc lack methods that generated code calls.
-        self._grpc: Any = grpc.aio.server(options=server_options(message_bytes), maximum_concurrent_rpcs=MOST_CALLS)
-        self._host, self._port, self._role = host, port, role
+        self._grpc: Any = grpc.aio.server(
+            interceptors=grpc_interceptors(secured), options=server_options(message_bytes), maximum_concurrent_rpcs=MOST_CALLS
+        )
+        self._host, self._port, self._role, self._secured = host, port, role, secured
         self._standing = (metrics or NoMetrics()).standing
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -78,7 +90,10 @@ class GrpcServer:
         """Bind the port (0: any free one) and serve. Returns host:port. Raises Unavailable if the port is taken."""
         wanted = joined(self._host, self._port)
         try:
-            port = self._grpc.add_insecure_port(wanted)
+            if self._secured is None:
+                port = self._grpc.add_insecure_port(wanted)
+            else:
+                port = self._grpc.add_secure_port(wanted, self._secured.grpc_credentials())
         except RuntimeError as error:
             raise Unavailable(f"cannot listen on {wanted}: {_doubt(self._port)} ({error})") from None
         await self._grpc.start()

@@ -20,8 +20,10 @@ from shoal.core.errors import (
     NotReached,
     ResourceExhausted,
     ShoalError,
+    TlsMismatch,
     Unavailable,
 )
+from shoal.wire.tls_words import FAILED, IS_TLS, OF_TLS, tls_words
 
 
 def _any(*signs: str) -> re.Pattern[str]:
@@ -46,7 +48,7 @@ _WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
     (_any("refused"), _REFUSED),
     (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), _UNKNOWN_HOST),
     (_any("no route", "unreachable"), _NO_ROUTE),
-    (_any("ssl", "tls", "certificate", "handshake", "wrong_version"), "one side speaks TLS, and the other does not or does not trust it"),
+    (IS_TLS, FAILED),
     (_any("time", "deadline", "shutdown"), "nothing answered in time"),
     (_any("http", "preface", "settings"), "the server there is not one of Shoal"),
     (_any("reset", "closed", "broken pipe", "eof"), "it was closed at once"),
@@ -111,7 +113,8 @@ def connection_words(text: str) -> str:
     """Return our text for gRPC's text about a connection; "" if that is about something else."""
     if _CONNECTING.search(text):
         reason = text.rsplit("last error: ", 1)[-1]
-        return f"no connection: {next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), 'it cannot be reached')}"
+        why = next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), "it cannot be reached")
+        return f"no connection: {tls_words(reason) if why == FAILED else why}"
     return "the connection was lost" if _LOST.search(text) and not _OVERLOADED.search(text) else ""
 
 
@@ -120,6 +123,8 @@ def kind_of_connection(words: str) -> type[NotConnected]:
 
     It is NotReached where the system has answered that there is no server. Silence is none: a server may be busy.
     """
+    if words.removeprefix("no connection: ") in OF_TLS:
+        return TlsMismatch
     return NotReached if words.endswith((_REFUSED, _UNKNOWN_HOST, _NO_ROUTE)) else NotConnected
 
 

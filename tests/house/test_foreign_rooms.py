@@ -27,6 +27,7 @@ ROOMS = {
     "google_crc32c": ("shard_worker/storage/*",),
     "rjieba": ("shard_worker/text/analysis/han_words.py",),
     "Stemmer": ("shard_worker/text/analysis/word_cuts.py",),
+    "cryptography": ("shoal/cli/certificate_maker.py",),
     "rich": ("shoal/cli/*", "shoal/client/progress.py", "deploy/local/demo.py"),
     "pyarrow": ("shoal/cli/parquet_files.py", "shoal/ray/*"),
     "pandas": ("shoal/ray/__init__.py",),

@@ -20,7 +20,19 @@ import setuptools
 from tests.house.source_tree import PACKAGES
 from tests.support.repository import ROOT
 
-SERVER_ONLY = ("ray", "faiss", "uvloop", "google_crc32c", "grpc_health", "pyarrow", "rjieba", "Stemmer", "langchain_core", "llama_index")
+SERVER_ONLY = (
+    "ray",
+    "faiss",
+    "uvloop",
+    "google_crc32c",
+    "grpc_health",
+    "cryptography",
+    "pyarrow",
+    "rjieba",
+    "Stemmer",
+    "langchain_core",
+    "llama_index",
+)
 
 PROBE = """
 import importlib.util, sys

@@ -35,7 +35,7 @@ def test_roles_on_ipv6_find_each_other_and_are_found(tmp_path: Path) -> None:
     shared = {"etcd": etcd.endpoint}
     coordinator = RoleProcess("coordinator", tmp_path / "coordinator.log", host="::1", **shared)
     worker = RoleProcess("shard_worker", tmp_path / "worker.log", host="[::1]", data=tmp_path / "w", metrics_port=-1, **shared)
-    router = RoleProcess("router", tmp_path / "router.log", host="::", port=port, **shared)
+    router = RoleProcess("router", tmp_path / "router.log", host="::", port=port, insecure=True, **shared)
     roles = (coordinator, worker, router)
     try:
         for role in roles:

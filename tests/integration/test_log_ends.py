@@ -22,6 +22,7 @@ from shoal.v1 import replication_pb2, worker_pb2
 from shoal.wire.call_parts import shard_from_message
 from shoal.wire.channels import ChannelOptions
 from shoal.wire.services import REPLICATION, WORKER
+from shoal.wire.tls import Tls
 from tests.support.network.ports import free_port
 
 MESSAGE_BYTES = 1_000_000
@@ -113,10 +114,10 @@ def test_failures_are_told_by_those_that_answer() -> None:
 def test_statuses_keep_one_connection_to_each_worker_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     closed: list[str] = []
-    opens = log_ends.open_aio_channel
+    opens = log_ends.internal_channel
 
-    def counting(address: str, options: ChannelOptions) -> grpc.aio.Channel:
-        channel = opens(address, options)
+    def counting(address: str, options: ChannelOptions, tls: Tls | None) -> grpc.aio.Channel:
+        channel = opens(address, options, tls)
         close = channel.close
 
         async def noted(grace: float | None) -> None:
@@ -139,5 +140,5 @@ def test_statuses_keep_one_connection_to_each_worker_until_it_is_gone(monkeypatc
             await reports.close()
         assert sorted(opened) == sorted(closed)
 
-    monkeypatch.setattr(log_ends, "open_aio_channel", counting)
+    monkeypatch.setattr(log_ends, "internal_channel", counting)
     asked(check)

@@ -71,7 +71,7 @@ class Hosted:
 
     def __init__(self, nodes: RayNodes, etcd: EtcdProcess, data: Path) -> None:
         self.nodes, self.data = nodes, data
-        self.flags = (f"--etcd={etcd.endpoint}", f"--ray-address={nodes.address}", "--host=node", "--lease-ttl-s=3")
+        self.flags = (f"--etcd={etcd.endpoint}", f"--ray-address={nodes.address}", "--host=node", "--insecure=true", "--lease-ttl-s=3")
         self.up = ForegroundCluster(data=data, workers=WORKERS, flags=self.flags)
         self.up.launch()
         self.address = self.up.await_line("ready", TIMEOUT_S).split()[1]

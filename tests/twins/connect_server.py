@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BufferedReader
 
 from shoal.core.errors import ShoalError
 from shoal.wire.connect import HTTP_STATUS, error_to_json, refusal_to_json
+from shoal.wire.tls import Tls
 from tests.support.network.ports import free_port
 
 
@@ -26,6 +28,9 @@ class HttpRequest:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+
+TLS_RECORD = b"\x16"
+"""Begins what a client with TLS sends."""
 
 Behaviour = Callable[[socket.socket, HttpRequest], bool]
 """Answers a request on its socket. Returns whether the connection goes on."""
@@ -44,11 +49,13 @@ class ConnectServer:
     """Listens on a port of loopback from `start` to `stop`, which may be called again and again.
 
     next: behaviours of the next requests, one for each; the others are answered by `answer`. requests: all that came.
-    accepted: number of connections. server_id: refuses requests that are meant for another id.
+    accepted: number of connections. server_id: refuses requests that are meant for another id. tls: None for plain
+    HTTP. client_required: a client needs a certificate.
     """
 
-    def __init__(self, answer: CallAnswer, *, server_id: str = "") -> None:
+    def __init__(self, answer: CallAnswer, *, server_id: str = "", tls: Tls | None = None, client_required: bool = True) -> None:
         self._answer, self.server_id = answer, server_id
+        self._tls, self._client_required = tls, client_required
         self.port = free_port()
         self.next: list[Behaviour] = []
         self.requests: list[HttpRequest] = []
@@ -111,16 +118,36 @@ class ConnectServer:
 
     def _serve(self, peer: socket.socket) -> None:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError), peer.makefile("rb") as stream:
-            while (request := _read(stream)) is not None:
-                with self._lock:
-                    self.requests.append(request)
-                    behave = self.next.pop(0) if self.next else self.behave
-                if not behave(peer, request):
-                    break
+        with contextlib.suppress(OSError):
+            peer = self._encrypted(peer)
+            with peer.makefile("rb") as stream:
+                self._serve_requests(peer, stream)
         with self._lock:
             self._open.discard(peer)
             peer.close()
+
+    def _serve_requests(self, peer: socket.socket, stream: BufferedReader) -> None:
+        if stream.peek(1)[:1] == TLS_RECORD:
+            # No method begins so. A server that parses what it gets says it at once.
+            peer.sendall(written(400, b"", "text/plain"))
+            return
+        while (request := _read(stream)) is not None:
+            with self._lock:
+                self.requests.append(request)
+                behave = self.next.pop(0) if self.next else self.behave
+            if not behave(peer, request):
+                break
+
+    def _encrypted(self, peer: socket.socket) -> socket.socket:
+        """Return the socket with TLS where it is asked for. Raises OSError if the handshake fails."""
+        if self._tls is None:
+            return peer
+        with self._lock:
+            self._open.discard(peer)
+        made = self._tls.current().server_context(client_required=self._client_required).wrap_socket(peer, server_side=True)
+        with self._lock:
+            self._open.add(made)
+        return made
 
     def behave(self, peer: socket.socket, request: HttpRequest) -> bool:
         """Answer as a router does."""

@@ -10,17 +10,21 @@ import grpc
 
 from shoal.core.errors import ShoalError
 from shoal.wire.status import code_of, details_to_metadata, message_of
+from shoal.wire.tls import Tls
 from tests.support.network.ports import free_port
 from tests.twins.connect_server import CallAnswer
 
 
 class PlainGrpcServer(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Listens on a port of loopback from `start` to `stop`. says: metadata before each answer. paths: of the calls that
-    came.
+    came. tls: None for plain text; clients need a certificate if client_required is set.
     """
 
-    def __init__(self, answer: CallAnswer, says: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, answer: CallAnswer, says: Iterable[tuple[str, str]] = (), *, tls: Tls | None = None, client_required: bool = True
+    ) -> None:
         self._answer, self.says = answer, tuple(says)
+        self._tls, self._client_required = tls, client_required
         self.port = free_port()
         self.paths: list[str] = []
         self._server: grpc.Server | None = None
@@ -39,7 +43,11 @@ class PlainGrpcServer(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def start(self) -> None:
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((self,))
-        assert self._server.add_insecure_port(self.address) == self.port
+        if self._tls is None:
+            assert self._server.add_insecure_port(self.address) == self.port
+        else:
+            credentials = self._tls.server_credentials(client_required=self._client_required)
+            assert self._server.add_secure_port(self.address, credentials) == self.port
         self._server.start()
 
     def stop(self) -> None:

@@ -16,20 +16,26 @@ from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
 from shoal.wire.http.failure import NoAnswer, late
 from shoal.wire.public_calls import METHODS, decoded, encoded
+from shoal.wire.tls import Tls
 
 
 class AutoTransport:
     """Sends requests over HTTP, or over gRPC where HTTP cannot be used. Thread-safe, also for forked processes.
 
-    only_http: the one use of gRPC is to ask a router where its HTTP port is.
+    only_http: the one use of gRPC is to ask a router where its HTTP port is. tls: None for connections without TLS.
     """
 
     def __init__(
-        self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, only_http: bool = False, clock: Clock = time.monotonic
+        self,
+        message_bytes: int = DEFAULT_LIMITS.message_bytes,
+        *,
+        only_http: bool = False,
+        clock: Clock = time.monotonic,
+        tls: Tls | None = None,
     ) -> None:
         self._message_bytes, self._only_http, self._clock = message_bytes, only_http, clock
-        self._http = HttpTransport(message_bytes, connect_s=math.inf if only_http else CONNECT_S, clock=clock)
-        self._grpc = GrpcTransport(message_bytes)
+        self._http = HttpTransport(message_bytes, connect_s=math.inf if only_http else CONNECT_S, clock=clock, tls=tls)
+        self._grpc = GrpcTransport(message_bytes, tls=tls)
         self._ways = Ways(clock, only_http=only_http)
         self._asking = ForkLock()
 

@@ -145,8 +145,8 @@ def _rest(pieces: list[bytes | memoryview], sent: int) -> list[bytes | memoryvie
     return [memoryview(pieces[0])[sent:], *pieces[1:]] if pieces and sent else pieces
 
 
-def open_connection(address: str, named: str, deadline: float, clock: Clock) -> BlockingConnection:
-    """Return a new connection to address, "host:port". It ignores proxy variables.
+def open_socket(address: str, named: str, deadline: float, clock: Clock) -> socket.socket:
+    """Return a socket with a new connection to address, "host:port". It ignores proxy variables.
 
     named: the server, for messages. deadline: on the clock. Raises NoAnswer. Each address of the host is tried in turn.
     """
@@ -168,7 +168,7 @@ def open_connection(address: str, named: str, deadline: float, clock: Clock) -> 
     raise not_reached(named, reason)
 
 
-def _connected(made: socket.socket, place: Any, named: str, deadline: float, clock: Clock) -> BlockingConnection:
+def _connected(made: socket.socket, place: Any, named: str, deadline: float, clock: Clock) -> socket.socket:
     made.settimeout(max(0.001, deadline - clock()))
     watch_peer(made)
     try:
@@ -181,7 +181,7 @@ def _connected(made: socket.socket, place: Any, named: str, deadline: float, clo
         # Nobody listens there. The system had given the same port to this side, and so it was connected to itself.
         raise ConnectionRefusedError("connection refused")
     made.settimeout(None)
-    return BlockingConnection(made, named, clock)
+    return made
 
 
 def _resolved(address: str, named: str, deadline: float, clock: Clock) -> list[Any]:

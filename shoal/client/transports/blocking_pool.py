@@ -8,7 +8,8 @@ import math
 import threading
 
 from shoal.client.forks import ForkLock
-from shoal.client.transports.blocking_connection import BlockingConnection, open_connection
+from shoal.client.transports.blocking_connection import BlockingConnection
+from shoal.client.transports.encrypted_connection import Encryption, open_connection
 from shoal.core.deadline import Clock
 from shoal.core.errors import PreconditionFailed
 from shoal.wire.http.answer import AnswerReader
@@ -27,12 +28,23 @@ class _WaitingThread:
 class BlockingPool:
     """At most `most` connections to one server. Thread-safe."""
 
-    def __init__(self, address: str, *, named: str, most: int, message_bytes: int, connect_s: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        named: str,
+        most: int,
+        message_bytes: int,
+        connect_s: float,
+        clock: Clock,
+        encryption: Encryption | None = None,
+    ) -> None:
         """address: "host:port". named: the server, for messages. message_bytes: largest body of an answer. connect_s:
         most seconds to open a connection, and then at most a quarter of the time left; math.inf: all of that time.
+        encryption: None for plain HTTP.
         """
         self._address, self._named, self._message_bytes, self._clock = address, named, message_bytes, clock
-        self._connect_s = connect_s
+        self._connect_s, self._encryption = connect_s, encryption
         self._lock = ForkLock()
         self._book: PoolBook[BlockingConnection, _WaitingThread] = PoolBook(most)
         self._all: set[BlockingConnection] = set()
@@ -145,7 +157,7 @@ class BlockingPool:
         now = self._clock()
         until = deadline if self._connect_s == math.inf else now + min(self._connect_s, (deadline - now) / 4)
         try:
-            return open_connection(self._address, self._named, until, self._clock)
+            return open_connection(self._address, self._named, until, self._clock, self._encryption)
         except NoAnswer as failure:
             if failure.cause is NoAnswerCause.LATE and self._clock() < deadline:
                 raise not_reached(self._named, TimeoutError("timed out")) from None

@@ -12,9 +12,10 @@ from shoal.client.transports.auto_blocking import AutoTransport
 from shoal.client.transports.grpc_async import AsyncGrpcTransport
 from shoal.client.transports.grpc_blocking import GrpcTransport
 from shoal.client.transports.loop_transports import LoopTransports
-from shoal.client.transports.places import SCHEME
+from shoal.client.transports.places import ENCRYPTED, PLAIN, SCHEMES
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.shown import shown
+from shoal.wire.tls import Tls, TlsFiles
 
 TransportName = Literal["auto", "http", "grpc"]
 """auto: over HTTP where a router offers it, else over gRPC; http: only over HTTP; grpc: only over gRPC."""
@@ -22,41 +23,55 @@ TransportName = Literal["auto", "http", "grpc"]
 NAMES: tuple[str, ...] = get_args(TransportName)
 
 
-def blocking_transport(given: TransportName | Transport, addresses: Iterable[str]) -> Transport:
+def blocking_transport(given: TransportName | Transport, addresses: Iterable[str], files: TlsFiles | None = None) -> Transport:
     """Return the transport of this name for a blocking client; one that is an object already as it is.
 
-    Raises InvalidArgument for an unknown name, and for addresses that it cannot reach.
+    files: certificates; None for connections without TLS. Raises InvalidArgument for an unknown name, for addresses
+    that it cannot reach, and for files that cannot be used.
     """
     if not isinstance(given, str) and hasattr(given, "send"):
         return given
+    name, tls = _checked(given, addresses, files), _opened(files)
     made: dict[str, Callable[[], Transport]] = {
-        "auto": AutoTransport,
-        "http": lambda: AutoTransport(only_http=True),
-        "grpc": GrpcTransport,
+        "auto": lambda: AutoTransport(tls=tls),
+        "http": lambda: AutoTransport(only_http=True, tls=tls),
+        "grpc": lambda: GrpcTransport(tls=tls),
     }
-    return made[_checked(given, addresses)]()
+    return made[name]()
 
 
-def async_transport(given: TransportName | AsyncTransport, addresses: Iterable[str]) -> AsyncTransport:
+def async_transport(given: TransportName | AsyncTransport, addresses: Iterable[str], files: TlsFiles | None = None) -> AsyncTransport:
     """Return the transport of this name for an asyncio client, which has one of each event loop; one that is an object
     already as it is.
 
-    Raises InvalidArgument for an unknown name, and for addresses that it cannot reach.
+    files, errors: as in blocking_transport.
     """
     if not isinstance(given, str) and hasattr(given, "send"):
         return given
+    name, tls = _checked(given, addresses, files), _opened(files)
     made: dict[str, Callable[[], AsyncBytesTransport]] = {
-        "auto": AsyncAutoTransport,
-        "http": lambda: AsyncAutoTransport(only_http=True),
-        "grpc": AsyncGrpcTransport,
+        "auto": lambda: AsyncAutoTransport(tls=tls),
+        "http": lambda: AsyncAutoTransport(only_http=True, tls=tls),
+        "grpc": lambda: AsyncGrpcTransport(tls=tls),
     }
-    return LoopTransports(made[_checked(given, addresses)])
+    return LoopTransports(made[name])
 
 
-def _checked(name: Any, addresses: Iterable[str]) -> str:
+def _opened(files: TlsFiles | None) -> Tls | None:
+    return None if files is None else Tls(files)
+
+
+def _checked(name: Any, addresses: Iterable[str], files: TlsFiles | None) -> str:
     if not isinstance(name, str) or name not in NAMES:
         raise InvalidArgument(f"transport is {shown(name)}, it must be one of {', '.join(NAMES)}", ErrorDetails(field="transport"))
-    over_http = next((each for each in addresses if each.startswith(SCHEME)), None)
+    given = tuple(addresses)
+    for each in given:
+        if each.startswith(ENCRYPTED) and files is None:
+            raise InvalidArgument(f"address {each!r} is for TLS: give tls_ca, too", ErrorDetails(field="tls_ca"))
+        if each.startswith(PLAIN) and files is not None:
+            fitting = ENCRYPTED + each.removeprefix(PLAIN)
+            raise InvalidArgument(f"address {each!r} is without TLS, and tls_ca is given: give {fitting}", ErrorDetails(field="address"))
+    over_http = next((each for each in given if each.startswith(SCHEMES)), None)
     if name == "grpc" and over_http is not None:
         message = f"address {over_http!r} is for HTTP, and transport is 'grpc': give host:port of the gRPC port"
         raise InvalidArgument(message, ErrorDetails(field="address"))

@@ -11,21 +11,26 @@ from typing import Any
 
 import grpc
 
+from shoal.client.transports.tls_probe import explained, is_unclear
 from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import NotConnected, PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.public_calls import METHODS, decoded, encoded
+from shoal.wire.renewed_channel import RenewedChannel
+from shoal.wire.tls import Tls
 
 
 class AsyncGrpcTransport:
-    """Sends requests over insecure channels, one per address. A channel is opened on first use, on the loop of that
-    call.
+    """Sends requests over channels, one per address. A channel is opened on first use, on the loop of that call.
+
+    tls: None for channels without TLS. When its certificates have changed, a new channel takes the place of the old
+    one.
     """
 
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
-        self._message_bytes = message_bytes
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, tls: Tls | None = None) -> None:
+        self._message_bytes, self._tls = message_bytes, tls
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._stubs: dict[tuple[str, str], Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,7 +66,10 @@ class AsyncGrpcTransport:
         except grpc.aio.AioRpcError as error:
             if told is not None:
                 told(error.initial_metadata())
-            raise error_of_call(error, address, path) from None
+            found = error_of_call(error, address, path)
+            if is_unclear(found):
+                found = await asyncio.to_thread(explained, found, address, address, self._tls, timeout_s)
+            raise found from None
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
             raise self._why_ended(error, address) from None
 
@@ -77,9 +85,13 @@ class AsyncGrpcTransport:
         stub = self._stubs.get((address, path))
         if stub is None:
             if address not in self._channels:
-                self._channels[address] = open_aio_channel(address, client_options(self._message_bytes))
+                self._channels[address] = self._opened(address)
             stub = self._stubs[address, path] = self._channels[address].unary_unary(path, None, None)
         return stub
+
+    def _opened(self, address: str) -> grpc.aio.Channel:
+        options = client_options(self._message_bytes)
+        return open_aio_channel(address, options) if self._tls is None else RenewedChannel(address, options, self._tls)
 
     def _check_usable(self) -> None:
         if self._closed:

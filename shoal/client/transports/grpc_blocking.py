@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
 import grpc
 
 from shoal.client.forks import ForkLock
+from shoal.client.transports.held_stubs import HeldChannel
+from shoal.client.transports.tls_probe import explained
 from shoal.client.transports.wrong_address import error_of_call
-from shoal.core.errors import PreconditionFailed
+from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
 from shoal.wire.channels import client_options, open_channel
 from shoal.wire.public_calls import METHODS, decoded, encoded
+from shoal.wire.tls import Tls
 
 Metadata = Any
 """Pairs of a name and a value; None for none."""
 
 
 class GrpcTransport:
-    """Sends requests over insecure channels, one per address. A channel is opened on first use.
+    """Sends requests over channels, one per address. A channel is opened on first use.
 
-    Thread-safe. A forked process opens channels of its own.
+    Thread-safe. A forked process opens channels of its own. tls: None for channels without TLS. When its certificates
+    have changed, the next call opens a new channel; calls that run end on the old one.
     """
 
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes) -> None:
-        self._message_bytes = message_bytes
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, tls: Tls | None = None) -> None:
+        self._message_bytes, self._tls = message_bytes, tls
+        self._version = 0
+        """Of the certificates of the channels."""
         self._lock = ForkLock()
         self._process = os.getpid()
-        self._channels: dict[str, grpc.Channel] = {}
+        self._channels: dict[str, grpc.Channel | HeldChannel] = {}
+        self._every: weakref.WeakSet[HeldChannel] = weakref.WeakSet()
+        """Channels with TLS, also those that were replaced and still carry calls."""
         self._stubs: dict[tuple[str, str], Any] = {}
         self._closed = False
 
@@ -46,7 +55,7 @@ class GrpcTransport:
         try:
             return cast(bytes, self._stub(address, path)(data, timeout=timeout_s))
         except grpc.RpcError as error:
-            raise error_of_call(error, address, path) from None
+            raise self._error(error, address, path, timeout_s) from None
         except ValueError:
             raise PreconditionFailed("this client is closed") from None
 
@@ -57,7 +66,7 @@ class GrpcTransport:
             answer, call = self._stub(address, path).with_call(data, timeout=timeout_s)
         except grpc.RpcError as error:
             told(cast(Any, error).initial_metadata())
-            raise error_of_call(error, address, path) from None
+            raise self._error(error, address, path, timeout_s) from None
         except ValueError:
             raise PreconditionFailed("this client is closed") from None
         told(call.initial_metadata())
@@ -69,13 +78,15 @@ class GrpcTransport:
             self._after_fork()
         with self._lock:
             self._closed = True
-            for channel in self._channels.values():
+            for channel in {*self._channels.values(), *self._every}:
                 channel.close()
             self._channels, self._stubs = {}, {}
 
     def _stub(self, address: str, path: str) -> Any:
         if self._process != os.getpid():
             self._after_fork()
+        if self._tls is not None:
+            self._follow(self._tls)
         stub = self._stubs.get((address, path))
         if stub is not None:
             return stub
@@ -83,10 +94,28 @@ class GrpcTransport:
             if self._closed:
                 raise PreconditionFailed("this client is closed")
             if address not in self._channels:
-                self._channels[address] = open_channel(address, client_options(self._message_bytes))
+                self._channels[address] = self._opened(address)
             made = self._channels[address].unary_unary(path, None, None)
             self._stubs[address, path] = made
             return made
+
+    def _opened(self, address: str) -> grpc.Channel | HeldChannel:
+        options = client_options(self._message_bytes)
+        if self._tls is None:
+            return open_channel(address, options)
+        made = HeldChannel(open_channel(address, options, self._tls.current().channel_credentials()))
+        self._every.add(made)
+        return made
+
+    def _follow(self, tls: Tls) -> None:
+        """Forget the channels if the certificates have changed. Those that carry calls are held by them."""
+        newest = tls.current().version
+        if newest != self._version:
+            with self._lock:
+                self._version, self._channels, self._stubs = newest, {}, {}
+
+    def _error(self, error: Any, address: str, path: str, timeout_s: float) -> ShoalError:
+        return explained(error_of_call(error, address, path), address, address, self._tls, timeout_s)
 
     def _after_fork(self) -> None:
         with self._lock:

@@ -7,26 +7,30 @@ import math
 import uuid
 import weakref
 
-from shoal.client.transports.places import SCHEME, HttpPlace
+from shoal.client.transports.places import SCHEMES, HttpPlace
+from shoal.client.transports.tls_probe import explained, host_of, is_unclear, without_answer
 from shoal.client.transports.wrong_address import message_of_answer
 from shoal.core.errors import PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
 from shoal.wire.channels import OVERHEAD_BYTES
 from shoal.wire.http.async_pool import AsyncPool
+from shoal.wire.http.failure import NoAnswer
 from shoal.wire.http.pool import MOST, MOST_PATIENT
 from shoal.wire.http.request import RequestHeads
 from shoal.wire.public_calls import METHODS
+from shoal.wire.tls import Tls
 
 
 class _AsyncLines:
     """The connections to one place: those of usual calls, and those of calls that take minutes."""
 
-    def __init__(self, place: HttpPlace, client: str, most_bytes: int, connect_s: float) -> None:
-        given_s = math.inf if place.named.startswith(SCHEME) else connect_s
+    def __init__(self, place: HttpPlace, client: str, most_bytes: int, connect_s: float, tls: Tls | None) -> None:
+        given_s = math.inf if place.named.startswith(SCHEMES) else connect_s
+        name = host_of(place.named)
         self.heads = RequestHeads(place.address, client, place.server)
         self.usual, self.patient = (
-            AsyncPool(place.address, named=place.named, most=most, message_bytes=most_bytes, connect_s=given_s)
+            AsyncPool(place.address, named=place.named, most=most, message_bytes=most_bytes, connect_s=given_s, tls=tls, server_name=name)
             for most in (MOST, MOST_PATIENT)
         )
 
@@ -35,10 +39,11 @@ class AsyncHttpTransport:
     """Sends the bytes of requests over HTTP. It belongs to the event loop of its first call.
 
     connect_s: most seconds to open a connection to a place that a router has told; math.inf for all the time of a call.
+    tls: None for connections without TLS.
     """
 
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, connect_s: float = math.inf) -> None:
-        self._most_bytes, self._connect_s = message_bytes + OVERHEAD_BYTES, connect_s
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, connect_s: float = math.inf, tls: Tls | None = None) -> None:
+        self._most_bytes, self._connect_s, self._tls = message_bytes + OVERHEAD_BYTES, connect_s, tls
         self._client = uuid.uuid4().hex
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines: dict[HttpPlace, _AsyncLines] = {}
@@ -55,8 +60,14 @@ class AsyncHttpTransport:
         deadline = self._running().time() + timeout_s
         lines, path = self._lines.get(place) or self._opened(place), METHODS[kind].path
         pool = lines.patient if kind.patient else lines.usual
-        answer = await pool.exchange(lines.heads.head(path, timeout_s, len(data)), data, deadline, again=not kind.writes)
-        return message_of_answer(answer, place.named, path, self._most_bytes)
+        try:
+            answer = await pool.exchange(lines.heads.head(path, timeout_s, len(data)), data, deadline, again=not kind.writes)
+            return message_of_answer(answer, place.named, path, self._most_bytes)
+        except NoAnswer as failure:
+            if not is_unclear(failure.error):
+                raise
+            found = await asyncio.to_thread(explained, failure.error, place.address, place.named, self._tls, timeout_s)
+            raise without_answer(failure, found) from None
 
     async def close(self) -> None:
         """End running calls and refuse new ones."""
@@ -84,6 +95,6 @@ class AsyncHttpTransport:
             old = self._lines.pop(other)
             old.usual.retire()
             old.patient.retire()
-        made = self._lines[place] = _AsyncLines(place, self._client, self._most_bytes, self._connect_s)
+        made = self._lines[place] = _AsyncLines(place, self._client, self._most_bytes, self._connect_s, self._tls)
         self._every.add(made)
         return made

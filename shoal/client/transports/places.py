@@ -19,7 +19,10 @@ from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.http.request import SERVER_HEADER
 from shoal.wire.public_calls import HTTP_ASKED_BY, METHODS
 
-SCHEME = "http://"
+PLAIN, ENCRYPTED = "http://", "https://"
+SCHEMES = (PLAIN, ENCRYPTED)
+"""Begin the address of an HTTP port."""
+
 ADDRESS_KEY = "shoal-http"
 """Metadata of gRPC answers: "host:port" of the router's HTTP port, ":port" if it listens on all its addresses."""
 
@@ -87,8 +90,8 @@ def no_http(address: str) -> PreconditionFailed:
 
 def way_of(address: str) -> Way:
     """Return the way to a router before the first call. address: as `Routers` has it."""
-    if address.startswith(SCHEME):
-        return OverHttp(place=HttpPlace(address=address.removeprefix(SCHEME), named=address))
+    if address.startswith(SCHEMES):
+        return OverHttp(place=HttpPlace(address=address.rpartition("//")[2], named=address))
     return Unknown()
 
 
@@ -201,7 +204,7 @@ class Ways:
 
         Only if nothing was sent, or nothing was done. Without gRPC, the router is asked again where its HTTP port is.
         """
-        if failure.cause not in (NoAnswerCause.NOT_REACHED, NoAnswerCause.STRANGER) or address.startswith(SCHEME):
+        if failure.cause not in (NoAnswerCause.NOT_REACHED, NoAnswerCause.STRANGER) or address.startswith(SCHEMES):
             return False
         way, now = self._ways.get(address, Unknown()), self._clock()
         if self._only_http:

@@ -52,6 +52,10 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve."""
         self._transport = cast(asyncio.Transport, transport)
+        if not self._server.admits(transport):
+            self._reader.close()
+            self.abort()
+            return
         self._peer = self._reader.peer = peer_text(transport.get_extra_info("peername"))
         keep_alive(transport.get_extra_info("socket"))
         self._server.connected(self)

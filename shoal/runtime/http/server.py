@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 import resource
+import socket
 import uuid
 from email.utils import formatdate
 from itertools import islice
+from typing import Any
 
 from shoal.core.addresses import joined
 from shoal.runtime.calls import CallTable
@@ -23,6 +25,7 @@ from shoal.runtime.http.request_reader import HeldBytes, SeenHeads
 from shoal.runtime.http.running_call import RunningCall
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import HTTP_CONNECTIONS, HTTP_REFUSED, Measure, Metrics, NoMetrics, Sample
+from shoal.runtime.server_tls import INTERNAL_ONLY, ServerTls
 
 log = logging.getLogger("shoal.server")
 
@@ -55,9 +58,10 @@ class HttpServer:
         role: str,
         metrics: Metrics | None = None,
         server_id: str = "",
+        secured: ServerTls | None = None,
     ) -> None:
         """port: 0 for any free one. role: label of the metrics. server_id: requests for a server with another id are
-        refused; "" for a new id.
+        refused; "" for a new id. secured: None for plain text.
         """
         self.limits, self.calls, self.server_id = limits, served_calls(table), server_id or uuid.uuid4().hex
         self.held, self.heads, self.seen = HeldBytes(limits.held_bytes), AnswerHeads(), SeenHeads()
@@ -70,20 +74,21 @@ class HttpServer:
         self._refusals: dict[int, Measure] = {}
         self._connections: dict[HttpConnection, None] = {}
         self._most_connections = min(limits.connections, _open_files() // _PART_OF_FILES)
+        self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
+        self._secured, self._tls_version = secured, 0
+        self._turned_away = 0  # Callers without the right certificate, since the last look.
         self._looking: asyncio.Task[None] | None = None
         self._ending = False
         self._left = asyncio.Event()  # Set at the end, when the last connection is gone.
 
     async def start(self) -> str:
         """Listen. Returns host:port. Raises Unavailable if the port is taken."""
-        sockets = await listening_sockets(self._host, self._port)
-        loop = asyncio.get_running_loop()
-        port = sockets[0].getsockname()[1]
+        self._sockets = await listening_sockets(self._host, self._port)
+        port = self._sockets[0].getsockname()[1]
         self._tell_date()
         self._metrics.gather((HTTP_CONNECTIONS,), lambda: [Sample(HTTP_CONNECTIONS, len(self._connections), (self._role,))])
-        for each in sockets:
-            self._listeners.append(await loop.create_server(lambda: HttpConnection(self), sock=each, backlog=1_024))
+        await self._listen()
         self._looking = asyncio.create_task(self._look())
         address = joined(self._host, port)
         log.info(event("listening_http", address=address))
@@ -98,6 +103,8 @@ class HttpServer:
         self._ending, self.serving = True, False
         for listener in self._listeners:
             listener.close()
+        for each in self._sockets:
+            each.close()
         for connection in list(self._connections):
             connection.end()
         tasks = {call.task for call in self.running}
@@ -114,6 +121,13 @@ class HttpServer:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
         await asyncio.to_thread(self.conversions.close)
+
+    def admits(self, transport: asyncio.BaseTransport) -> bool:
+        """Return whether the peer of a new connection may send requests, by its certificate."""
+        if self._secured is None or self._secured.admits(transport.get_extra_info("peercert")):
+            return True
+        self._turned_away += 1
+        return False
 
     def connected(self, connection: HttpConnection) -> None:
         """Take a new connection. If there are too many, one of the oldest makes room: the one that is free the longest.
@@ -146,9 +160,41 @@ class HttpServer:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             self._tell_date()
+            await self._look_at_certificates()
             now_s = loop.time()
             for connection in list(self._connections):
                 connection.look(now_s)
+
+    async def _look_at_certificates(self) -> None:
+        if self._secured is not None and self._secured.tls.current().version != self._tls_version:
+            await self._listen()
+        if self._turned_away:
+            log.warning(event("http_callers_refused", count=self._turned_away, reason=INTERNAL_ONLY))
+            self._turned_away = 0
+
+    async def _listen(self) -> None:
+        """Listen with the newest certificates, and then no longer with those before them. Connections go on.
+
+        A context of TLS that is in use cannot forget an authority, so each version has its own, on the same sockets.
+        """
+        loop, security = asyncio.get_running_loop(), self._security()
+        old, self._listeners = self._listeners, []
+        for each in self._sockets:
+            made = await loop.create_server(lambda: HttpConnection(self), sock=each.dup(), backlog=1_024, **security)
+            self._listeners.append(made)
+        for listener in old:
+            listener.close()
+
+    def _security(self) -> dict[str, Any]:
+        if self._secured is None:
+            return {}
+        material = self._secured.tls.current()
+        self._tls_version = material.version
+        return {
+            "ssl": material.server_context(client_required=self._secured.client_required),
+            "ssl_handshake_timeout": self.limits.head_s,
+            "ssl_shutdown_timeout": self.limits.linger_s,
+        }
 
     def _tell_date(self) -> None:
         self.heads.set_date(formatdate(usegmt=True).encode("ascii"))

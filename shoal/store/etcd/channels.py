@@ -12,11 +12,12 @@ import grpc.aio
 from shoal.core.errors import PreconditionFailed
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
 from shoal.store.etcd import etcd_rpc_pb2_grpc as stubs
-from shoal.store.etcd.settings import EtcdSettings, EtcdTls
+from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.token import EtcdToken
 from shoal.store.etcd.verdict import failed_connection, failed_login, failed_read
 from shoal.store.interface import StoreUnavailable
 from shoal.wire.channels import open_aio_channel
+from shoal.wire.renewed_channel import RenewedChannel
 
 _MESSAGE_BYTES = 256 * 1024 * 1024
 """More than the largest answer: a page of a listing in which every value has the size of etcd's request limit."""
@@ -43,11 +44,6 @@ def channel_options(settings: EtcdSettings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_retries", 0),
     )
-
-
-def credentials(tls: EtcdTls) -> grpc.ChannelCredentials:
-    """Return the credentials of a secure channel."""
-    return grpc.ssl_channel_credentials(root_certificates=tls.ca, private_key=tls.key, certificate_chain=tls.certificate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +165,7 @@ class EtcdEndpoints:
     def _make(self, index: int) -> EtcdEndpoint:
         address = self._settings.endpoints[index]
         options, tls = channel_options(self._settings), self._settings.tls
-        channel = open_aio_channel(address, options, credentials(tls) if tls else None)
+        channel = open_aio_channel(address, options) if tls is None else RenewedChannel(address, options, tls)
         return EtcdEndpoint(
             index=index,
             address=address,

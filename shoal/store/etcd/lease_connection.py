@@ -15,7 +15,7 @@ import grpc
 from shoal.core.deadline import Deadline
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
 from shoal.store.etcd import etcd_rpc_pb2_grpc as stubs
-from shoal.store.etcd.channels import EndpointOrder, channel_options, credentials
+from shoal.store.etcd.channels import EndpointOrder, channel_options
 from shoal.store.etcd.settings import EtcdSettings
 from shoal.store.etcd.token import EtcdToken
 from shoal.store.etcd.verdict import StaleToken, failed_login, failed_read
@@ -38,7 +38,7 @@ class EtcdLeaseConnection:
         self._settings = settings
         self._order = EndpointOrder(len(settings.endpoints))
         self._token = EtcdToken(settings.login)
-        self._channels: dict[int, grpc.Channel] = {}
+        self._channels: dict[int, tuple[int, grpc.Channel]] = {}  # By endpoint: the version of the certificates, and the channel.
 
     def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
         """See LeaseConnection."""
@@ -54,7 +54,7 @@ class EtcdLeaseConnection:
 
     def close(self) -> None:
         """See LeaseConnection."""
-        for channel in self._channels.values():
+        for _, channel in self._channels.values():
             channel.close()
 
     def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
@@ -109,10 +109,18 @@ class EtcdLeaseConnection:
             self._token.take(answer.token)
 
     def _channel(self, index: int) -> grpc.Channel:
-        if index not in self._channels:
-            address, options, tls = self._settings.endpoints[index], channel_options(self._settings), self._settings.tls
-            self._channels[index] = open_channel(address, options, credentials(tls) if tls else None)
-        return self._channels[index]
+        """Return the channel to an endpoint. New certificates ask for a new one; no call is under way then."""
+        material = None if self._settings.tls is None else self._settings.tls.current()
+        version = 0 if material is None else material.version
+        known = self._channels.get(index)
+        if known is not None and known[0] == version:
+            return known[1]
+        address, options = self._settings.endpoints[index], channel_options(self._settings)
+        made = open_channel(address, options, None if material is None else material.channel_credentials())
+        self._channels[index] = (version, made)
+        if known is not None:
+            known[1].close()
+        return made
 
 
 def _renewed(lease: Any, lease_id: LeaseId, timeout_s: float, metadata: Metadata) -> int:

@@ -7,18 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EtcdTls:
-    """Certificates in PEM. ca: those that sign etcd's certificate, None for those that the system trusts.
-
-    certificate, key: our own; both or neither.
-    """
-
-    ca: bytes | None = None
-    certificate: bytes | None = None
-    key: bytes | None = field(default=None, repr=False)
+from shoal.wire.tls import Tls, TlsFiles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +32,7 @@ class EtcdSettings:
     dial_timeout_s: float = 1.0
     call_timeout_s: float = 5.0
     silence_s: float = 1.5
-    tls: EtcdTls | None = None
+    tls: Tls | None = None
     login: EtcdLogin | None = None
 
     def __post_init__(self) -> None:
@@ -94,21 +83,17 @@ class EtcdAccess(Protocol):
 
 
 def etcd_settings(access: EtcdAccess, endpoints: tuple[str, ...] | None = None) -> EtcdSettings:
-    """Return the settings of a client, with the contents of the named files. endpoints: instead of `access.etcd`.
+    """Return the settings of a client, with the contents of the named files. Certificates are read again when they
+    change, the password is not. endpoints: instead of `access.etcd`.
 
     Raises InvalidArgument, with the name of the file, for a file that cannot be read or has unusable contents.
     """
     return EtcdSettings(endpoints=endpoints or access.etcd, tls=_tls(access), login=_login(access))
 
 
-def _tls(access: EtcdAccess) -> EtcdTls | None:
-    if not (access.etcd_ca or access.etcd_cert):
-        return None
-    return EtcdTls(
-        ca=_pem("etcd_ca", access.etcd_ca) if access.etcd_ca else None,
-        certificate=_pem("etcd_cert", access.etcd_cert) if access.etcd_cert else None,
-        key=_pem("etcd_key", access.etcd_key) if access.etcd_key else None,
-    )
+def _tls(access: EtcdAccess) -> Tls | None:
+    files = TlsFiles(ca=access.etcd_ca, cert=access.etcd_cert, key=access.etcd_key, setting="etcd")
+    return Tls(files) if files.given else None
 
 
 def _login(access: EtcdAccess) -> EtcdLogin | None:
@@ -122,13 +107,6 @@ def _login(access: EtcdAccess) -> EtcdLogin | None:
     if not password:
         raise InvalidArgument(f"etcd_password_file {access.etcd_password_file} is empty", ErrorDetails(field="etcd_password_file"))
     return EtcdLogin(user=access.etcd_user, password=password)
-
-
-def _pem(name: str, path: str) -> bytes:
-    content = _content(name, path)
-    if b"-----BEGIN " not in content:
-        raise InvalidArgument(f"{name} {path} is not a PEM file", ErrorDetails(field=name))
-    return content
 
 
 def _content(name: str, path: str) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
 from shoal.wire.http.answer import AnswerReader, SeenAnswers
-from shoal.wire.http.failure import NoAnswer, late, lost
+from shoal.wire.http.failure import NoAnswer, late, lost, refused
 from shoal.wire.http.sockets import JOINED_BYTES, watch_peer
 
 
@@ -81,11 +82,15 @@ class AsyncConnection(asyncio.Protocol):
             self._answer.reusable = self._answer.reusable and not unsent
             self._finish(None)
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, reason: Exception | None) -> None:
         """Note the end of the connection."""
         self.is_open = False
         self._transport = None
-        self._finish(lost(self._named, answered=self._answer is not None and self._answer.arrived > 0))
+        answered = self._answer is not None and self._answer.arrived > 0
+        if isinstance(reason, ssl.SSLError) and not answered:
+            self._finish(refused(self._named, reason))
+        else:
+            self._finish(lost(self._named, answered=answered))
         self._ended(self)
 
 

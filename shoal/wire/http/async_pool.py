@@ -9,6 +9,8 @@ import asyncio
 import errno
 import math
 import os
+import ssl
+from typing import Any
 
 from shoal.core.addresses import split
 from shoal.core.errors import PreconditionFailed
@@ -16,6 +18,7 @@ from shoal.wire.http.answer import AnswerReader
 from shoal.wire.http.async_connection import AsyncConnection, is_connected_to_itself
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause, late, not_reached
 from shoal.wire.http.pool import Instead, PoolBook
+from shoal.wire.tls import Tls
 
 _Waiter = asyncio.Future[AsyncConnection | None]
 """A call that waits. Result: the connection that it got; None: it may open one, or look whether its time is over."""
@@ -24,9 +27,20 @@ _Waiter = asyncio.Future[AsyncConnection | None]
 class AsyncPool:
     """At most `most` connections to one server. It belongs to one event loop."""
 
-    def __init__(self, address: str, *, named: str, most: int, message_bytes: int, connect_s: float = math.inf) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        named: str,
+        most: int,
+        message_bytes: int,
+        connect_s: float = math.inf,
+        tls: Tls | None = None,
+        server_name: str = "",
+    ) -> None:
         """address: "host:port". named: the server, for messages. message_bytes: largest body of an answer. connect_s:
         most seconds to open a connection, and then at most a quarter of the time left; math.inf: all of that time.
+        tls: None for plain text. server_name: in the certificate of the server; "" for the host of the address.
         """
         self._host, self._port = split(address)
         self._named, self._message_bytes, self._connect_s = named, message_bytes, connect_s
@@ -34,6 +48,10 @@ class AsyncPool:
         self._book: PoolBook[AsyncConnection, _Waiter] = PoolBook(most)
         self._all: set[AsyncConnection] = set()
         self._closed = self._retired = False
+        self._tls, self._server_name = tls, server_name or self._host
+        self._tls_version = 0
+        self._context: ssl.SSLContext | None = None
+        self._outdated: set[AsyncConnection] = set()  # Opened with certificates that were replaced.
 
     @property
     def is_full(self) -> bool:
@@ -86,6 +104,8 @@ class AsyncPool:
     async def _taken(self, deadline: float) -> tuple[AsyncConnection, bool]:
         """Return a connection that no other call uses, and whether it is new."""
         self._check_open("this client is closed")
+        if self._tls is not None:
+            self._follow(self._tls)
         taken = self._book.take()
         found = await self._waited(deadline) if taken is Instead.WAIT else taken
         if isinstance(found, AsyncConnection) and found.is_open:
@@ -119,8 +139,18 @@ class AsyncPool:
         else:
             self._give(given)
 
+    def _follow(self, tls: Tls) -> None:
+        """Use new certificates for new connections. Those with old ones end: idle ones now, others after their call."""
+        newest = tls.current()
+        if newest.version != self._tls_version:
+            self._tls_version, self._context = newest.version, newest.client_context()
+            self._outdated |= self._all
+            for each in self._book.all_idle():
+                each.close()
+
     async def _opened(self, deadline: float) -> AsyncConnection:
         """Open a connection, whose place is taken already."""
+        version = self._tls_version
         try:
             made = await self._connected(deadline)
         except BaseException:
@@ -130,6 +160,8 @@ class AsyncPool:
             made.close()
             self._check_open("this client was closed during the call")
         self._all.add(made)
+        if version != self._tls_version:
+            self._outdated.add(made)
         return made
 
     async def _connected(self, deadline: float) -> AsyncConnection:
@@ -137,7 +169,7 @@ class AsyncPool:
         until = deadline if self._connect_s == math.inf else now + min(self._connect_s, (deadline - now) / 4)
         try:
             async with asyncio.timeout_at(until):
-                transport, made = await self._loop.create_connection(self._new, self._host, self._port)
+                transport, made = await self._loop.create_connection(self._new, self._host, self._port, **self._security())
         except TimeoutError as error:
             if self._loop.time() < deadline:
                 raise not_reached(self._named, TimeoutError("timed out")) from None
@@ -157,16 +189,20 @@ class AsyncPool:
             raise not_reached(self._named, ConnectionRefusedError("connection refused"))
         return made
 
+    def _security(self) -> dict[str, Any]:
+        return {} if self._tls is None else {"ssl": self._context, "server_hostname": self._server_name}
+
     def _new(self) -> AsyncConnection:
         return AsyncConnection(self._named, self._ended)
 
     def _ended(self, connection: AsyncConnection) -> None:
         self._all.discard(connection)
+        self._outdated.discard(connection)
         self._book.drop(connection)
 
     def _give(self, connection: AsyncConnection) -> None:
         """Take back a connection that a call has used."""
-        if self._closed or self._retired:
+        if self._closed or self._retired or connection in self._outdated:
             connection.close()
             self._free_place()
             return

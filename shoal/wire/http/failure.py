@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 from enum import Enum
 
 from shoal.core.errors import DeadlineExceeded, NotConnected, ShoalError
@@ -43,7 +44,9 @@ def not_reached(named: str, reason: OSError) -> NoAnswer:
 
 
 def _words(reason: OSError) -> str:
-    """Return what the system says. asyncio puts texts of its own around numbers of errors."""
+    """Return what the system says, or the library of TLS. asyncio puts texts of its own around numbers of errors."""
+    if isinstance(reason, ssl.SSLError):
+        return f"ssl: {reason}"
     number = reason.errno or next((int(each) for each in _NUMBER.findall(str(reason))), None)
     if isinstance(reason, socket.gaierror) or number is None:
         return reason.strerror or str(reason)
@@ -53,6 +56,14 @@ def _words(reason: OSError) -> str:
 def lost(named: str, *, answered: bool) -> NoAnswer:
     """Return the failure of a call whose connection ended. answered: whether a part of the answer had arrived."""
     return NoAnswer(NoAnswerCause.CUT if answered else NoAnswerCause.CLOSED, NotConnected(f"{named}: the connection was lost"))
+
+
+def refused(named: str, reason: ssl.SSLError) -> NoAnswer:
+    """Return the failure of a call whose connection ended before an answer because of TLS, so that nothing was done.
+
+    With TLS 1.3, a server looks at the certificate of a client only when the client takes the handshake for done.
+    """
+    return not_reached(named, reason)
 
 
 def late(named: str) -> NoAnswer:

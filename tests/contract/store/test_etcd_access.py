@@ -14,10 +14,11 @@ import pytest
 from shoal.core.errors import PermissionDenied, Unauthenticated
 from shoal.runtime.clock import boot_s
 from shoal.store.etcd.client import EtcdStore
-from shoal.store.etcd.settings import EtcdLogin, EtcdSettings, EtcdTls
+from shoal.store.etcd.settings import EtcdLogin, EtcdSettings
 from shoal.store.etcd.verdict import Untrusted
 from shoal.store.interface import Committed, Delta, Listed, Put, StoreUnavailable, Transaction
 from shoal.store.leases import hold_lease
+from shoal.wire.tls import Tls, TlsFiles
 from tests.support.etcd.process import EtcdProcess
 from tests.support.etcd.secure import PASSWORD, USER, SecureEtcd
 from tests.support.network.certificates import Authority
@@ -36,7 +37,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureEtcd]:
 
 
 @pytest.fixture(scope="module")
-def tls(secured: SecureEtcd) -> EtcdTls:
+def tls(secured: SecureEtcd) -> Tls:
     return secured.tls
 
 
@@ -52,7 +53,7 @@ def with_store(settings: EtcdSettings, scenario: Callable[[EtcdStore], Awaitable
     asyncio.run(run())
 
 
-def settings_for(etcd: EtcdProcess, tls: EtcdTls | None, login: EtcdLogin | None = WITH_USER) -> EtcdSettings:
+def settings_for(etcd: EtcdProcess, tls: Tls | None, login: EtcdLogin | None = WITH_USER) -> EtcdSettings:
     return EtcdSettings(endpoints=(etcd.endpoint,), tls=tls, login=login, silence_s=0.5)
 
 
@@ -60,7 +61,7 @@ def put(key: str, value: bytes) -> Transaction:
     return Transaction(then=(Put(key=key, value=value),))
 
 
-def test_everything_works_with_certificates_and_a_user_and_tokens_are_renewed(secured: SecureEtcd, tls: EtcdTls) -> None:
+def test_everything_works_with_certificates_and_a_user_and_tokens_are_renewed(secured: SecureEtcd, tls: Tls) -> None:
     async def scenario(store: EtcdStore) -> None:
         keeper = await hold_lease(store, ttl_s=5, timeout_s=CALL_S, clock=boot_s)
         async with store.watch("/access/") as watch:
@@ -90,7 +91,7 @@ def test_everything_works_with_certificates_and_a_user_and_tokens_are_renewed(se
     with_store(settings_for(secured, tls), scenario)
 
 
-def test_a_write_is_sent_again_with_a_new_token_and_applied_once(secured: SecureEtcd, tls: EtcdTls) -> None:
+def test_a_write_is_sent_again_with_a_new_token_and_applied_once(secured: SecureEtcd, tls: Tls) -> None:
     async def scenario(store: EtcdStore) -> None:
         before = await store.commit(put("/access/once", b"1"), CALL_S)
         store._endpoints.token.take("unknown.1")
@@ -112,7 +113,7 @@ def test_a_write_is_sent_again_with_a_new_token_and_applied_once(secured: Secure
         (None, PermissionDenied, "permission denied"),
     ],
 )
-def test_who_is_not_let_in_is_told(secured: SecureEtcd, tls: EtcdTls, login: EtcdLogin | None, error: type[Exception], said: str) -> None:
+def test_who_is_not_let_in_is_told(secured: SecureEtcd, tls: Tls, login: EtcdLogin | None, error: type[Exception], said: str) -> None:
     async def scenario(store: EtcdStore) -> None:
         with pytest.raises(error, match=said):
             await store.get("/access/a", CALL_S)
@@ -133,7 +134,7 @@ def test_who_is_not_let_in_is_told(secured: SecureEtcd, tls: EtcdTls, login: Etc
         with_store(settings_for(secured, tls, login), scenario)
 
 
-def test_who_does_not_trust_etcd_or_is_not_trusted_is_told(secured: SecureEtcd, tls: EtcdTls, tmp_path: Path) -> None:
+def test_who_does_not_trust_etcd_or_is_not_trusted_is_told(secured: SecureEtcd, tls: Tls, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
     foreign = stranger.sign("client")
 
@@ -145,17 +146,14 @@ def test_who_does_not_trust_etcd_or_is_not_trusted_is_told(secured: SecureEtcd, 
         with pytest.raises(StoreUnavailable):
             await store.get("/access/a", 2.0)
 
-    with_store(settings_for(secured, EtcdTls(ca=stranger.ca.read_bytes())), refused)
-    for other in (
-        EtcdTls(ca=tls.ca),
-        dataclasses.replace(tls, certificate=foreign.certificate.read_bytes(), key=foreign.key.read_bytes()),
-        None,
-    ):
+    with_store(settings_for(secured, Tls(TlsFiles(ca=str(stranger.ca)))), refused)
+    not_trusted = dataclasses.replace(stranger.files(foreign), ca=tls.files.ca)
+    for other in (Tls(TlsFiles(ca=tls.files.ca)), Tls(not_trusted), None):
         with_store(settings_for(secured, other), unavailable)
 
 
-def test_the_keeper_of_a_lease_tells_trust_and_login_from_silence(secured: SecureEtcd, tls: EtcdTls, tmp_path: Path) -> None:
-    stranger = EtcdTls(ca=Authority(tmp_path, "stranger").ca.read_bytes())
+def test_the_keeper_of_a_lease_tells_trust_and_login_from_silence(secured: SecureEtcd, tls: Tls, tmp_path: Path) -> None:
+    stranger = Tls(TlsFiles(ca=str(Authority(tmp_path, "stranger").ca)))
     wrong = settings_for(secured, tls, EtcdLogin(user="shoal", password="wrong"))
     for settings, error in ((settings_for(secured, stranger), Untrusted), (wrong, Unauthenticated)):
         connection = EtcdStore(settings).lease_connection()

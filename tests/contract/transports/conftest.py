@@ -11,6 +11,7 @@ import pytest
 
 import shoal
 from shoal.core.requests import Request
+from shoal.wire.tls import Tls
 from tests.twins.connect_server import ConnectServer
 from tests.twins.grpc_server import PlainGrpcServer
 from tests.twins.router_answers import DictCluster
@@ -23,13 +24,19 @@ PATIENCE_S = 60.0
 
 @dataclass
 class TwoPorts:
-    """A router. answer: of its calls, which a test may replace. over_http, over_grpc: the servers of its two ports."""
+    """A router. answer: of its calls, which a test may replace. over_http, over_grpc: the servers of its two ports.
+    tls, client_required: as the servers take them.
+    """
 
     answer: Callable[[str, Request, float], Any] = field(default_factory=DictCluster)
+    tls: Tls | None = None
+    client_required: bool = True
 
     def __post_init__(self) -> None:
-        self.over_http = ConnectServer(self._in_bytes, server_id=SERVER_ID)
-        self.over_grpc = PlainGrpcServer(self._in_bytes, says=[("shoal-http", f":{self.over_http.port}"), ("shoal-server", SERVER_ID)])
+        secured: dict[str, Any] = {"tls": self.tls, "client_required": self.client_required}
+        self.over_http = ConnectServer(self._in_bytes, server_id=SERVER_ID, **secured)
+        says = [("shoal-http", f":{self.over_http.port}"), ("shoal-server", SERVER_ID)]
+        self.over_grpc = PlainGrpcServer(self._in_bytes, says=says, **secured)
 
     def _in_bytes(self, path: str, data: bytes, timeout_s: float) -> bytes:
         return answered_in_bytes(self.answer, "router", path, data, timeout_s)
@@ -43,7 +50,8 @@ class TwoPorts:
         self.over_grpc.stop()
 
     def address(self, wire: str) -> str:
-        return f"http://{self.over_http.address}" if wire == "http address" else self.over_grpc.address
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{self.over_http.address}" if wire == "http address" else self.over_grpc.address
 
     def connect(self, wire: str, **options: Any) -> shoal.Client:
         return shoal.connect(self.address(wire), **_named(wire), **options)

@@ -15,9 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import shoal
+from shoal.wire.tls import TlsFiles
 from tests.support.etcd.process import LOOPBACK, EtcdProcess
+from tests.support.network.certificates import Authority
 from tests.support.network.ports import free_port
 from tests.support.network.private_network import ETCD, SERVERS, PrivateNetwork
 from tests.support.network.tcp_proxy import ProxyThread
@@ -98,6 +101,11 @@ class RoleProcess:
         return self._log.read_text() if self._log.exists() else ""
 
 
+def tls_settings(files: TlsFiles) -> dict[str, Any]:
+    """Return the settings of a role, and the arguments of `shoal.connect`, for these files."""
+    return {"tls_ca": files.ca, "tls_cert": files.cert, "tls_key": files.key}
+
+
 def shards_are_whole(client: shoal.Client) -> bool:
     """Return whether every shard has all the replicas that its collection wants, in sync and on live workers.
 
@@ -149,14 +157,22 @@ class RoleCluster:
         private: bool = False,
         spares: int = 0,
         coordinator_settings: Mapping[str, object] | None = None,
+        authority: Authority | None = None,
         **worker_settings: object,
     ) -> None:
         """lease_ttl_s: of coordinators and workers; None for their default. zones: of each worker. private: use a
         network of its own, with each worker on its own host, and etcd, coordinators and routers in the hub; there are
         no lines then. spares: workers that `add_worker` can start, besides those that run from the beginning.
+        authority: signs certificates, with which every port speaks TLS.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        # A network of its own is reached by nobody else.
+        self._internal: dict[str, object] = {"insecure": True} if private else {}
+        self._public, self.access = self._internal, dict[str, Any]()
+        if authority is not None:
+            self._internal, self._public = tls_settings(authority.internal()), tls_settings(authority.router())
+            self.access = tls_settings(authority.client())
         self.network = PrivateNetwork(workers + spares) if private else None
         self.etcd = EtcdProcess(folder / "etcd", host=ETCD if private else LOOPBACK, inside=self._inside(None))
         self._lease = {} if lease_ttl_s is None else {"lease_ttl_s": lease_ttl_s}
@@ -260,9 +276,13 @@ class RoleCluster:
             role.kill()
         self.etcd.kill()
 
+    def connect(self, **options: Any) -> shoal.Client:
+        """Return a client of the first router, with a certificate where the cluster has them."""
+        return shoal.connect(self.address, **self.access, **options)
+
     def wait_ready(self) -> None:
         """Wait until every worker is registered and every shard has a primary that serves."""
-        with shoal.connect(self.address, timeout=5) as client:
+        with self.connect(timeout=5) as client:
             wait_until(lambda: self._ready(client), f"the cluster is ready; see {self.folder}")
 
     def wait_whole(self, client: shoal.Client) -> None:
@@ -334,7 +354,8 @@ class RoleCluster:
     def _server(self, module: str, number: int, port: int, lines: Sequence[ProxyThread], **settings: object) -> RoleProcess:
         log, etcd = self.folder / f"{module}-{number}.log", lines[number].endpoint if lines else self.etcd.endpoint
         host = LOOPBACK if self.network is None else SERVERS
-        return RoleProcess(module, log, inside=self._inside(None), host=host, port=port, etcd=etcd, **settings)
+        tls = self._public if module == "router" else self._internal
+        return RoleProcess(module, log, inside=self._inside(None), host=host, port=port, etcd=etcd, **tls, **settings)
 
     def _worker(self, number: int, port: int) -> RoleProcess:
         lines, zone = self.worker_lines, {"zone": self._zones[number]} if number < len(self._zones) else {}
@@ -346,6 +367,7 @@ class RoleCluster:
             port=port,
             data=self.data(number),
             etcd=lines[number].endpoint if lines else self.etcd.endpoint,
+            **self._internal,
             **self._lease,
             **zone,
             **self._worker_settings,

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from shoal.store.etcd import etcd_rpc_pb2 as rpc
-from shoal.store.etcd.settings import EtcdTls
+from shoal.wire.tls import Tls
 from tests.support.etcd.process import EtcdProcess
 from tests.support.network.certificates import Authority
 
@@ -27,17 +27,14 @@ class SecureEtcd(EtcdProcess):
         super().__init__(folder, flags=(*files, "--client-cert-auth", "--bcrypt-cost=4"), tls=self.authority.context(self.client))
 
     @property
-    def tls(self) -> EtcdTls:
-        """Return the TLS settings of a client."""
-        return EtcdTls(
-            ca=self.authority.ca.read_bytes(), certificate=self.client.certificate.read_bytes(), key=self.client.key.read_bytes()
-        )
+    def tls(self) -> Tls:
+        """Return the certificates of a client."""
+        return Tls(self.authority.files(self.client))
 
     def enable_users(self) -> None:
         """Create the users and require a user from now on. Call it once in the life of the data."""
         # The requests of etcd's administration look like AuthenticateRequest: two texts, in fields 1 and 2.
-        credentials = grpc.ssl_channel_credentials(self.tls.ca, self.tls.key, self.tls.certificate)
-        with grpc.secure_channel(self.endpoint, credentials) as channel:
+        with grpc.secure_channel(self.endpoint, self.tls.current().channel_credentials()) as channel:
 
             def ask(method: str, name: str = "", other: str = "") -> None:
                 call = channel.unary_unary(

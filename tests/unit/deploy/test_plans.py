@@ -36,7 +36,7 @@ def test_further_workers_have_processes_folders_and_labels_of_their_own() -> Non
 
 
 def test_only_the_public_port_leaves_loopback_on_a_ray_of_our_own() -> None:
-    _, combined = plans_of(LocalSettings(host="0.0.0.0"), 1)
+    _, combined = plans_of(LocalSettings(host="0.0.0.0", insecure=True), 1)
     assert isinstance(combined.role, CombinedPlan)
     assert combined.role.router.host == "0.0.0.0"
     assert combined.role.worker.host == "127.0.0.1"
@@ -86,6 +86,7 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 
 def test_what_roles_share_is_passed_to_all_of_them() -> None:
     given = {"etcd_ca": "ca", "etcd_cert": "c", "etcd_key": "k", "etcd_user": "u", "etcd_password_file": "p"}
+    given |= {"tls_ca": "tca", "tls_cert": "tc", "tls_key": "tk"}
     settings = LocalSettings(etcd=ETCD, cluster_name="mine", message_bytes=1234, log_level="DEBUG", **given)
     roles = []
     for plan in plans_of(settings, 2):
@@ -119,7 +120,7 @@ def test_only_the_router_is_reflected() -> None:
 
 
 def test_on_a_given_ray_every_role_listens_on_its_node() -> None:
-    settings = LocalSettings(host="node", ray_address="ray:6379", etcd=ETCD)
+    settings = LocalSettings(host="node", ray_address="ray:6379", etcd=ETCD, insecure=True)
     hosts = set()
     for plan in (on_node(plan, "10.0.0.7") for plan in plans_of(settings, 2)):
         match plan.role:
@@ -151,6 +152,9 @@ def test_the_coordinator_stops_first_and_all_workers_at_once_so_that_nobody_leav
         ({"memory_percent": 100.1}, "memory_percent is 100.1"),
         ({"memory_percent": float("nan")}, "memory_percent is nan"),
         ({"etcd_ca": "ca"}, "give --etcd too"),
+        ({"host": "0.0.0.0"}, "beyond loopback"),
+        ({"host": "node", "ray_address": "r:1", "etcd": ETCD}, "beyond loopback"),
+        ({"tls_client_required": True}, "tls_client_required is true"),
     ],
 )
 def test_impossible_settings_are_refused(given: dict[str, object], said: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.addresses import is_ipv6, joined, plain_host
+from shoal.core.addresses import is_ipv6, is_loopback, joined, plain_host
 from shoal.core.errors import InvalidArgument
 
 
@@ -51,3 +51,26 @@ def test_an_ipv6_address_and_its_port_can_be_told_apart(address: ipaddress.IPv6A
 def test_others_get_no_brackets(address: ipaddress.IPv4Address, port: int) -> None:
     assert joined(str(address), port) == f"{address}:{port}"
     assert not is_ipv6(str(address))
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True),
+        ("127.200.3.4", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost", True),
+        ("LocalHost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("fe80::1", False),
+        ("localhost.example", False),
+        ("node", False),
+        ("127.1", False),
+    ],
+)
+def test_only_addresses_of_this_machine_are_loopback(host: str, here: bool) -> None:
+    assert is_loopback(host) is here

@@ -9,15 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.core.errors import DeadlineExceeded, ErrorDetails, Internal, NotConnected, NotReached, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import (
+    DeadlineExceeded,
+    ErrorDetails,
+    Internal,
+    NotConnected,
+    NotReached,
+    ResourceExhausted,
+    ShoalError,
+    TlsMismatch,
+    Unavailable,
+)
 from shoal.wire.grpc_words import foreign_error
 from shoal.wire.status import code_of, details_to_metadata, error_from_exception, error_from_rpc, message_of
+from shoal.wire.tls_words import PLAIN_PORT
 from tests.support.examples.grpc_says import GRPC_SAYS
 
 FAILED = "failed to connect to all addresses; last error: "
 BUSY = "the server takes no more calls for the moment"
 LOST = (NotConnected, "the connection was lost")
 
+NO_TLS = f"no connection: {PLAIN_PORT}"
 SAID = [
     ("UNKNOWN", "Stream removed", *LOST),
     ("UNAVAILABLE", "Socket closed", *LOST),
@@ -50,7 +62,12 @@ SAID = [
         None,
         "not one of Shoal",
     ),
-    ("UNAVAILABLE", f"{FAILED}UNKNOWN: ipv4:127.0.0.1:1: Ssl handshake failed: WRONG_VERSION_NUMBER", None, "TLS"),
+    (
+        "UNAVAILABLE",
+        f"{FAILED}UNKNOWN: ipv4:127.0.0.1:1: Ssl handshake failed: WRONG_VERSION_NUMBER",
+        TlsMismatch,
+        NO_TLS,
+    ),
     ("UNAVAILABLE", f"{FAILED}UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", None, "closed at once"),
     ("UNAVAILABLE", "failed to connect to all addresses", None, "it cannot be reached"),
     ("UNAVAILABLE", "DNS resolution failed for h:1: C-ares status is not ARES_SUCCESS qtype=A name=h", None, "name is not known"),
