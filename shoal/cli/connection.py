@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -44,6 +44,7 @@ class Connection:
     address: str = DEFAULT_ADDRESS
     timeout_s: float | None = None
     transport: str = DEFAULT_TRANSPORT
+    api_key: str | None = field(default=None, repr=False)
     connect: Callable[..., Client] = connect
 
 
@@ -55,7 +56,10 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
     usual = None if default_s is None else UsualTimeout(default_s)
-    return connection.connect(address or connection.address, timeout=usual if given is None else given, transport=connection.transport)
+    more = {} if connection.api_key is None else {"api_key": connection.api_key}
+    return connection.connect(
+        address or connection.address, timeout=usual if given is None else given, transport=connection.transport, **more
+    )
 
 
 def who_asks() -> str:

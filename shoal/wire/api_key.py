@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
-from shoal.wire.remote_call import Metadata
 
 AUTHORIZATION = "authorization"
 
@@ -26,7 +25,7 @@ def bearer(api_key: str) -> str:
     return f"Bearer {api_key}"
 
 
-def bearer_metadata(api_key: str) -> Metadata:
+def bearer_metadata(api_key: str) -> tuple[tuple[str, str], ...]:
     """Return the header as metadata of gRPC."""
     return ((AUTHORIZATION, bearer(api_key)),)
 

@@ -67,7 +67,7 @@ def test_a_router_beyond_loopback_asks_for_a_credential_or_says_that_it_does_not
 
 
 def test_a_router_beyond_loopback_that_asks_for_nothing_is_refused_with_the_ways_out() -> None:
-    with pytest.raises(InvalidArgument, match="keys = true.*tls_client_required = true.*insecure = true") as refused:
+    with pytest.raises(InvalidArgument, match=r"keys = true.*tls_client_required = true.*insecure = true") as refused:
         RouterSettings(host="0.0.0.0", **TLS)  # type: ignore[arg-type]
     assert refused.value.details.field == "keys"
     assert RouterSettings(**TLS).keys is False  # type: ignore[arg-type]

@@ -24,15 +24,16 @@ class Ended:
 
 class Shoal:
     """Runs the command line over a cluster that is a dictionary. connects: (address, timeout) of each client that was
-    made; transports: its transport.
+    made; transports, api_keys: its others.
     """
 
     def __init__(self) -> None:
-        self.cluster, self.connects, self.clients, self.transports = DictCluster(), [], [], []
+        self.cluster, self.connects, self.clients, self.transports, self.api_keys = DictCluster(), [], [], [], []
 
-    def connect(self, address: str, timeout: float | None, transport: str):
+    def connect(self, address: str, timeout: float | None, transport: str, api_key: str | None = None):
         self.connects.append((address, timeout))
         self.transports.append(transport)
+        self.api_keys.append(api_key)
         self.clients.append(client_with(self.answer, timeout=timeout, clock=PausingClock()))
         return self.clients[-1]
 
