@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 
+from shoal.core.addresses import is_loopback
 from shoal.core.api_keys import admin_key
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
@@ -184,6 +185,8 @@ class RouterRole:
             status_timeout_s=self._settings.status_timeout_s,
             meter=ShardCallMeter(self._metrics),
             conversions=self._conversions,
+            insecure=self._tls is None and not is_loopback(self._settings.host),
+            not_after=lambda: None if self._tls is None else self._tls.current().not_after,
         )
 
     def _new_admission(self, keys: KeyObserver) -> Admission:

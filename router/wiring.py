@@ -65,10 +65,11 @@ def make_router(
     status_timeout_s: float,
     conversions: FairPool,
     meter: ShardCallMeter = UNMETERED,
+    insecure: bool = False,
+    not_after: Callable[[], int | None] = lambda: None,
 ) -> Router:
     """Return a router made of these parts. new_request_id: returns a unique text. clock: seconds, never jumps.
-
-    conversions: pool that reads and checks long filters.
+    conversions: pool that reads and checks long filters. insecure, not_after: see Overview.
     """
     finder = Finder(view=view, names=names, limits=limits)
     under_way, traffic = UnderWay(), Traffic(clock=clock, meter=meter)
@@ -106,7 +107,7 @@ def make_router(
             patience_s=read_patience_s,
         ),
         operations=Operations(view=view, leader=leader, clock=clock, new_request_id=new_request_id),
-        overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s),
+        overview=Overview(view=view, workers=workers, status_timeout_s=status_timeout_s, insecure=insecure, not_after=not_after),
         limits=limits,
         tended=(under_way, traffic, searches),
         conversions=conversions,

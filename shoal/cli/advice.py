@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from shoal.cli.status_notes import OperatorsView
@@ -19,6 +20,7 @@ from shoal.core.errors import (
     PreconditionFailed,
     ResourceExhausted,
     ShoalError,
+    TlsMismatch,
     Unauthenticated,
     Unavailable,
 )
@@ -36,13 +38,18 @@ _NEXT: dict[type[ShoalError], str] = {
     Unavailable: "check `shoal status` and --address, or start a cluster with `shoal up`",
     NotConnected: "is a cluster running there? start one with `shoal up`, or name another with --address",
     NotReached: "is a cluster running there? start one with `shoal up`, or name another with --address; --timeout waits for one",
+    TlsMismatch: "files are given with --tls-ca, --tls-cert and --tls-key before the command, or by a profile",
     DeadlineExceeded: "try again with a longer --timeout",
     Unauthenticated: "say who you are",
     PermissionDenied: "ask for the right to do this",
     DataLoss: "`shoal status` names the damaged shard",
 }
 
-_WHERE_TO_LOOK = {"worker": "`shoal worker list` shows the workers", "plan": "`shoal rebalance history` shows the plans"}
+_WHERE_TO_LOOK = {
+    "worker": "`shoal worker list` shows the workers",
+    "plan": "`shoal rebalance history` shows the plans",
+    **dict.fromkeys(("path", "ca", "host"), "correct that and run it again, `shoal cert init --help` tells more"),
+}
 """What to do about an error that says that something is not there, or not as it should be, by its field."""
 
 _SHOWN = 5
@@ -50,6 +57,9 @@ _SHOWN = 5
 _WELL = (ReplicationCondition.OK, ReplicationCondition.CREATING)
 
 _NEARLY_FULL = 0.95
+
+_CERTIFICATE_DAYS, _DAY_S = 30, 86_400
+"""A certificate that expires in fewer days is a problem."""
 
 
 def next_step(error: ShoalError) -> str:
@@ -60,7 +70,7 @@ def next_step(error: ShoalError) -> str:
         return "`shoal status` shows what memory is used; delete or drop what is not needed, choose a smaller index, or give workers more"
     if error.details.field == ADDRESS and isinstance(error, (PreconditionFailed, Unavailable)):
         return "name the address of a router with --address, or start a cluster with `shoal up`"
-    if isinstance(error, (NotFound, PreconditionFailed)) and error.details.field in _WHERE_TO_LOOK:
+    if isinstance(error, (NotFound, PreconditionFailed, AlreadyExists)) and error.details.field in _WHERE_TO_LOOK:
         return _WHERE_TO_LOOK[error.details.field]
     from_router = error.details.shard is not None or bool(error.details.applied)
     if isinstance(error, Unavailable) and from_router:
@@ -72,9 +82,10 @@ def next_step(error: ShoalError) -> str:
     return _NEXT.get(type(error), "this is a defect, please report it with the servers' logs")
 
 
-def problems_of(cluster: ClusterInfo, view: OperatorsView | None = None) -> list[str]:
+def problems_of(cluster: ClusterInfo, view: OperatorsView | None = None, now: float | None = None) -> list[str]:
     """Return one text for each problem of the cluster: what is wrong and what to do. The list is empty without
-    problems. view: what the coordinator says of workers.
+    problems. view: what the coordinator says of workers. now: in seconds since 1970; None: certificates are not looked
+    at.
     """
     known = OperatorsView() if view is None else view
     found = [] if cluster.leader else ["no coordinator leads, so nothing is created, dropped or failed over; start one"]
@@ -93,7 +104,23 @@ def problems_of(cluster: ClusterInfo, view: OperatorsView | None = None) -> list
     found += [_files_problem(worker) for worker in cluster.workers if _is_short_of_files(worker)]
     explained = {id(shard) for shard in cluster.shards if shard.primary in missed and _waits_for(shard, shard.primary)}
     found += [_shard_problem(shard) for shard in cluster.shards if shard.state is not ShardCondition.OK and id(shard) not in explained]
-    return found + _replication_problems(cluster.shards)
+    return found + _replication_problems(cluster.shards) + _security_problems(cluster, now)
+
+
+def _security_problems(cluster: ClusterInfo, now: float | None) -> list[str]:
+    """Return what lets strangers in, or soon keeps everybody out, as the router that answered tells of itself."""
+    if cluster.insecure:
+        return [
+            "the router listens beyond loopback without TLS (insecure = true), so whoever reaches it may read, write and delete; "
+            "make certificates with `shoal cert init`"
+        ]
+    if now is None or cluster.certificate_not_after is None:
+        return []
+    left = math.ceil((cluster.certificate_not_after - now) / _DAY_S)
+    if left > _CERTIFICATE_DAYS:
+        return []
+    when = "has expired" if left <= 0 else f"expires in {left} day{'' if left == 1 else 's'}"
+    return [f"the certificate of the router {when}; `shoal cert init DIR --renew` makes new ones, and no restart is needed"]
 
 
 def _waiting_for(worker: WorkerInfo, shards: Sequence[ShardInfo]) -> list[str]:

@@ -44,6 +44,9 @@ class Connection:
     address: str = DEFAULT_ADDRESS
     timeout_s: float | None = None
     transport: str = DEFAULT_TRANSPORT
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     api_key: str | None = field(default=None, repr=False)
     connect: Callable[..., Client] = connect
 
@@ -56,9 +59,14 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
     usual = None if default_s is None else UsualTimeout(default_s)
-    more = {} if connection.api_key is None else {"api_key": connection.api_key}
+    secrets = {} if connection.api_key is None else {"api_key": connection.api_key}
+    files = {"tls_ca": connection.tls_ca, "tls_cert": connection.tls_cert, "tls_key": connection.tls_key}
     return connection.connect(
-        address or connection.address, timeout=usual if given is None else given, transport=connection.transport, **more
+        address or connection.address,
+        timeout=usual if given is None else given,
+        transport=connection.transport,
+        **{name: path for name, path in files.items() if path},
+        **secrets,
     )
 
 

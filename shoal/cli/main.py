@@ -162,6 +162,13 @@ def root(
     transport: Annotated[
         str, typer.Option(envvar="SHOAL_TRANSPORT", metavar="NAME", help="How to reach routers: auto, http or grpc.")
     ] = DEFAULT_TRANSPORT,
+    tls_ca: Annotated[
+        str | None, typer.Option(envvar="SHOAL_TLS_CA", metavar="FILE", help="CA that signed the routers' certificate: use TLS.")
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(envvar="SHOAL_TLS_CERT", metavar="FILE", help="Own certificate, for routers that ask for one.")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(envvar="SHOAL_TLS_KEY", metavar="FILE", help="Key of the own certificate.")] = None,
     api_key_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="File, mode 0600, with the API key (or SHOAL_API_KEY, the key itself).")
     ] = None,
@@ -188,6 +195,9 @@ def root(
         address=taken("address", address, usual.address),
         timeout_s=taken("timeout", timeout, usual.timeout),
         transport=taken("transport", transport, usual.transport),
+        tls_ca=taken("tls_ca", tls_ca, usual.tls_ca),
+        tls_cert=taken("tls_cert", tls_cert, usual.tls_cert),
+        tls_key=taken("tls_key", tls_key, usual.tls_key),
         api_key=_api_key(api_key_file),
     )
 

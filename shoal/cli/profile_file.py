@@ -43,10 +43,17 @@ class Profile:
     address: str | None = None
     timeout: float | None = None
     transport: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Return what it has, by key."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+
+
+KEYS = tuple(each.name for each in fields(Profile))
+"""The options that a profile can have."""
 
 
 def path_of_profiles(environment: Mapping[str, str] | None = None) -> Path:
@@ -70,10 +77,9 @@ def check_name(name: str) -> str:
 
 def profile_of(values: Mapping[str, Any], place: str) -> Profile:
     """Return the profile with these values. place: for errors. Raises InvalidArgument that names the key."""
-    known = [each.name for each in fields(Profile)]
     for key, value in values.items():
-        if key not in known:
-            raise _bad(f"{place}: unknown key {key!r}, known are {', '.join(known)}")
+        if key not in KEYS:
+            raise _bad(f"{place}: unknown key {key!r}, known are {', '.join(KEYS)}")
         if not _CHECKS[key](value):
             raise _bad(f"{place}: {key} is {value!r}, it must be {_ALLOWED[key]}")
     if "address" in values:
@@ -82,7 +88,7 @@ def profile_of(values: Mapping[str, Any], place: str) -> Profile:
         except InvalidArgument as error:
             raise _bad(f"{place}: {error.message}") from None
     timeout = values.get("timeout")
-    return Profile(address=values.get("address"), timeout=None if timeout is None else float(timeout), transport=values.get("transport"))
+    return Profile(**{**values, "timeout": None if timeout is None else float(timeout)})
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:
@@ -164,8 +170,14 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "address": lambda value: isinstance(value, str),
     "timeout": _is_seconds,
     "transport": lambda value: value in TRANSPORTS,
+    **dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), lambda value: isinstance(value, str) and bool(value)),
 }
-_ALLOWED = {"address": "a text, host:port", "timeout": "a positive number of seconds", "transport": "auto, http or grpc"}
+_ALLOWED = {
+    "address": "a text, host:port",
+    "timeout": "a positive number of seconds",
+    "transport": "auto, http or grpc",
+    **dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), "the path of a file"),
+}
 
 
 def _bad(message: str) -> InvalidArgument:

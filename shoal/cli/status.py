@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 
 import typer
@@ -29,7 +30,7 @@ def status(ctx: typer.Context, address: AddressOption = None, timeout: TimeoutOp
         cluster = client.cluster()
         view = _view(client, cluster)
     names = WorkerNames(worker.id for worker in cluster.workers)
-    problems, hints = problems_of(cluster, view), view.hints(names)
+    problems, hints = problems_of(cluster, view, time.time()), view.hints(names)
     if as_json:
         standings = [standing_document(each) for each in view.workers.values()]
         output.document({**dataclasses.asdict(cluster), "standings": standings, "problems": problems, "hints": hints})

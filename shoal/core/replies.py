@@ -192,12 +192,18 @@ class ShardInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterInfo:
-    """The cluster as one router sees it. leader: address of the leading coordinator, None if there is none."""
+    """The cluster as one router sees it. leader: address of the leading coordinator, None if there is none.
+
+    What it tells of itself: insecure: it listens beyond loopback without TLS. certificate_not_after: when its
+    certificate expires, in seconds since 1970; None without TLS.
+    """
 
     cluster_id: str
     leader: str | None
     workers: tuple[WorkerInfo, ...]
     shards: tuple[ShardInfo, ...]
+    insecure: bool = False
+    certificate_not_after: int | None = None
 
     def _repr_html_(self) -> str:
         return f"{html_of(self.workers)}{html_of(self.shards)}"

@@ -11,16 +11,20 @@ class DescribeClusterRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeClusterResponse(_message.Message):
-    __slots__ = ("cluster_id", "leader", "workers", "shards")
+    __slots__ = ("cluster_id", "leader", "workers", "shards", "insecure", "certificate_not_after")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     SHARDS_FIELD_NUMBER: _ClassVar[int]
+    INSECURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     leader: str
     workers: _containers.RepeatedCompositeFieldContainer[WorkerInfo]
     shards: _containers.RepeatedCompositeFieldContainer[ShardInfo]
-    def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ..., shards: _Optional[_Iterable[_Union[ShardInfo, _Mapping]]] = ...) -> None: ...
+    insecure: bool
+    certificate_not_after: int
+    def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping]]] = ..., shards: _Optional[_Iterable[_Union[ShardInfo, _Mapping]]] = ..., insecure: bool = ..., certificate_not_after: _Optional[int] = ...) -> None: ...
 
 class WorkerInfo(_message.Message):
     __slots__ = ("id", "address", "pid", "node", "zone", "state", "memory_bytes", "disk", "memory_budget_bytes", "memory_used_bytes", "file_limit", "files_open")

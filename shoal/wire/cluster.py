@@ -21,6 +21,8 @@ def cluster_to_message(cluster: ClusterInfo) -> cluster_pb2.DescribeClusterRespo
         leader=cluster.leader or "",
         workers=map(_worker_to_message, cluster.workers),
         shards=map(_shard_to_message, cluster.shards),
+        insecure=cluster.insecure,
+        certificate_not_after=cluster.certificate_not_after or 0,
     )
 
 
@@ -31,6 +33,8 @@ def cluster_from_message(message: cluster_pb2.DescribeClusterResponse) -> Cluste
         leader=message.leader or None,
         workers=tuple(map(_worker_from_message, message.workers)),
         shards=tuple(map(_shard_from_message, message.shards)),
+        insecure=message.insecure,
+        certificate_not_after=message.certificate_not_after or None,
     )
 
 

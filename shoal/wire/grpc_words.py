@@ -44,6 +44,9 @@ _CONNECTING = _any(
 
 _REFUSED, _UNKNOWN_HOST, _NO_ROUTE = "refused, nothing listens there", "its host name is not known", "the network has no route to it"
 
+CLOSED, LOST = "it was closed at once", "the connection was lost"
+"""End the texts of connections that were ended without a reason."""
+
 _WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
     (_any("refused"), _REFUSED),
     (_any("resol", "lookup", "name or service", "nodename", "domain name", "no address", "dns"), _UNKNOWN_HOST),
@@ -51,10 +54,10 @@ _WHY_NOT_CONNECTED: Sequence[tuple[re.Pattern[str], str]] = (
     (IS_TLS, FAILED),
     (_any("time", "deadline", "shutdown"), "nothing answered in time"),
     (_any("http", "preface", "settings"), "the server there is not one of Shoal"),
-    (_any("reset", "closed", "broken pipe", "eof"), "it was closed at once"),
+    (_any("reset", "closed", "broken pipe", "eof"), CLOSED),
 )
 
-_LOST = _any(
+_LOST_SIGNS = _any(
     r"socket closed",
     r"stream removed",
     r"rst_stream",
@@ -115,7 +118,7 @@ def connection_words(text: str) -> str:
         reason = text.rsplit("last error: ", 1)[-1]
         why = next((words for sign, words in _WHY_NOT_CONNECTED if sign.search(reason)), "it cannot be reached")
         return f"no connection: {tls_words(reason) if why == FAILED else why}"
-    return "the connection was lost" if _LOST.search(text) and not _OVERLOADED.search(text) else ""
+    return LOST if _LOST_SIGNS.search(text) and not _OVERLOADED.search(text) else ""
 
 
 def kind_of_connection(words: str) -> type[NotConnected]:

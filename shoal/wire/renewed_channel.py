@@ -52,6 +52,7 @@ class RenewedChannel(grpc.aio.Channel):
         self._closing: set[asyncio.Task[None]] = set()
         self._old: set[_OneChannel] = set()
         self._switching: asyncio.Task[None] | None = None
+        self._closed = False
         material = tls.current()
         self._version = material.version
         self._now = self._opened(material)
@@ -86,6 +87,7 @@ class RenewedChannel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close all channels. Calls under way have grace seconds; None: none."""
+        self._closed = True
         switching = self._switching
         self._stop_switching()
         if switching is not None:
@@ -116,7 +118,7 @@ class RenewedChannel(grpc.aio.Channel):
     def _newest(self) -> _OneChannel:
         """Return the channel for a call that begins now."""
         material = self._tls.current()
-        if material.version != self._version:
+        if material.version != self._version and not self._closed:
             self._version = material.version
             self._stop_switching()
             made = self._opened(material)

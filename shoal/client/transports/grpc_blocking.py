@@ -122,4 +122,4 @@ class GrpcTransport:
     def _after_fork(self) -> None:
         with self._lock:
             if self._process != os.getpid():
-                self._process, self._channels, self._stubs = os.getpid(), {}, {}
+                self._process, self._channels, self._stubs, self._every = os.getpid(), {}, {}, weakref.WeakSet()

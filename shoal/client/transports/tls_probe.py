@@ -13,6 +13,7 @@ import time
 from shoal.client.transports.wrong_address import ADDRESS
 from shoal.core.addresses import split
 from shoal.core.errors import NotConnected, ShoalError, TlsMismatch, Unavailable
+from shoal.wire.grpc_words import CLOSED, LOST
 from shoal.wire.http.failure import NoAnswer, NoAnswerCause
 from shoal.wire.tls import Tls
 from shoal.wire.tls_words import NO_CERTIFICATE, NOT_ACCEPTED, OWN_EXPIRED, TLS_PORT, tls_words
@@ -25,8 +26,12 @@ _PROTOCOLS = ["h2", "http/1.1"]
 
 
 def is_unclear(error: ShoalError) -> bool:
-    """Return whether TLS may be the reason of an error, and the error does not say so."""
-    return type(error) is NotConnected or (type(error) is Unavailable and error.details.field == ADDRESS)
+    """Return whether TLS may be the reason of an error, and the error does not say so.
+
+    Silence is no sign of it: a probe of a machine that is gone would only take time.
+    """
+    ended = type(error) is NotConnected and error.message.endswith((CLOSED, LOST))
+    return ended or (type(error) is Unavailable and error.details.field == ADDRESS)
 
 
 def explained(error: ShoalError, address: str, named: str, tls: Tls | None, timeout_s: float) -> ShoalError:

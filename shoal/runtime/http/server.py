@@ -8,6 +8,7 @@ import logging
 import resource
 import socket
 import uuid
+from collections.abc import Iterable
 from email.utils import formatdate
 from itertools import islice
 from typing import Any
@@ -101,10 +102,8 @@ class HttpServer:
     async def stop(self, grace_s: float) -> None:
         """Refuse new requests, give running calls grace_s seconds, and end. May also be called after a failed start."""
         self._ending, self.serving = True, False
-        for listener in self._listeners:
-            listener.close()
-        for each in self._sockets:
-            each.close()
+        _close(self._listeners)
+        _close(self._sockets)
         for connection in list(self._connections):
             connection.end()
         tasks = {call.task for call in self.running}
@@ -166,8 +165,11 @@ class HttpServer:
                 connection.look(now_s)
 
     async def _look_at_certificates(self) -> None:
-        if self._secured is not None and self._secured.tls.current().version != self._tls_version:
-            await self._listen()
+        if self._secured is not None and self._secured.tls.current().version != self._tls_version and not self._ending:
+            try:
+                await self._listen()
+            except OSError as error:
+                log.warning(event("listening_again_failed", reason=error.strerror, action="the old certificate stays until the next look"))
         if self._turned_away:
             log.warning(event("http_callers_refused", count=self._turned_away, reason=INTERNAL_ONLY))
             self._turned_away = 0
@@ -177,27 +179,35 @@ class HttpServer:
 
         A context of TLS that is in use cannot forget an authority, so each version has its own, on the same sockets.
         """
-        loop, security = asyncio.get_running_loop(), self._security()
-        old, self._listeners = self._listeners, []
-        for each in self._sockets:
-            made = await loop.create_server(lambda: HttpConnection(self), sock=each.dup(), backlog=1_024, **security)
-            self._listeners.append(made)
-        for listener in old:
-            listener.close()
-
-    def _security(self) -> dict[str, Any]:
-        if self._secured is None:
-            return {}
-        material = self._secured.tls.current()
-        self._tls_version = material.version
-        return {
-            "ssl": material.server_context(client_required=self._secured.client_required),
-            "ssl_handshake_timeout": self.limits.head_s,
-            "ssl_shutdown_timeout": self.limits.linger_s,
-        }
+        loop, version, security = asyncio.get_running_loop(), 0, dict[str, Any]()
+        if self._secured is not None:
+            material = self._secured.tls.current()
+            version = material.version
+            security = {
+                "ssl": material.server_context(client_required=self._secured.client_required),
+                "ssl_handshake_timeout": self.limits.head_s,
+                "ssl_shutdown_timeout": self.limits.linger_s,
+            }
+        made: list[asyncio.Server] = []
+        try:
+            for each in self._sockets:
+                made.append(await loop.create_server(lambda: HttpConnection(self), sock=each.dup(), backlog=1_024, **security))
+        except OSError:
+            _close(made)
+            raise
+        if self._ending:
+            _close(made)
+            return
+        old, self._listeners, self._tls_version = self._listeners, made, version
+        _close(old)
 
     def _tell_date(self) -> None:
         self.heads.set_date(formatdate(usegmt=True).encode("ascii"))
+
+
+def _close(each_one: Iterable[asyncio.Server | socket.socket]) -> None:
+    for each in each_one:
+        each.close()
 
 
 def _open_files() -> int:

@@ -39,6 +39,7 @@ class EtcdLeaseConnection:
         self._order = EndpointOrder(len(settings.endpoints))
         self._token = EtcdToken(settings.login)
         self._channels: dict[int, tuple[int, grpc.Channel]] = {}  # By endpoint: the version of the certificates, and the channel.
+        self._before: dict[int, grpc.Channel] = {}  # The same with the certificates before, until the new ones have worked.
 
     def keep_alive(self, lease_id: LeaseId, timeout_s: float) -> int:
         """See LeaseConnection."""
@@ -54,7 +55,7 @@ class EtcdLeaseConnection:
 
     def close(self) -> None:
         """See LeaseConnection."""
-        for _, channel in self._channels.values():
+        for channel in (*self._before.values(), *(channel for _, channel in self._channels.values())):
             channel.close()
 
     def _over_endpoints(self, attempt: Attempt[Answer], timeout_s: float) -> Answer:
@@ -87,7 +88,22 @@ class EtcdLeaseConnection:
         return self._ask(attempt, index, end)
 
     def _ask(self, attempt: Attempt[Answer], index: int, end: Deadline) -> Answer:
-        lease = stubs.LeaseStub(self._channel(index))  # type: ignore[no-untyped-call]
+        """Ask over the channel to an endpoint. If it has new certificates that do not work, ask over the one before: a
+        lease must not end because of them.
+        """
+        channel = self._channel(index)
+        before = self._before.get(index)
+        if before is None:
+            return self._ask_over(channel, attempt, index, end)
+        try:
+            answer = self._ask_over(channel, attempt, index, end.share(2))
+        except StoreUnavailable:
+            return self._ask_over(before, attempt, index, end)
+        self._before.pop(index).close()
+        return answer
+
+    def _ask_over(self, channel: grpc.Channel, attempt: Attempt[Answer], index: int, end: Deadline) -> Answer:
+        lease = stubs.LeaseStub(channel)  # type: ignore[no-untyped-call]
         address = self._settings.endpoints[index]
         try:
             return attempt(lease, end.left_s, self._token.metadata)
@@ -109,7 +125,7 @@ class EtcdLeaseConnection:
             self._token.take(answer.token)
 
     def _channel(self, index: int) -> grpc.Channel:
-        """Return the channel to an endpoint. New certificates ask for a new one; no call is under way then."""
+        """Return the channel to an endpoint, a new one if the certificates have changed. No call is under way then."""
         material = None if self._settings.tls is None else self._settings.tls.current()
         version = 0 if material is None else material.version
         known = self._channels.get(index)
@@ -118,8 +134,10 @@ class EtcdLeaseConnection:
         address, options = self._settings.endpoints[index], channel_options(self._settings)
         made = open_channel(address, options, None if material is None else material.channel_credentials())
         self._channels[index] = (version, made)
-        if known is not None:
+        if known is not None and index in self._before:
             known[1].close()
+        elif known is not None:
+            self._before[index] = known[1]
         return made
 
 

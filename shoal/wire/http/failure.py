@@ -10,7 +10,7 @@ import ssl
 from enum import Enum
 
 from shoal.core.errors import DeadlineExceeded, NotConnected, ShoalError
-from shoal.wire.grpc_words import connection_words, kind_of_connection
+from shoal.wire.grpc_words import LOST, connection_words, kind_of_connection
 
 log = logging.getLogger("shoal.wire")
 
@@ -55,7 +55,7 @@ def _words(reason: OSError) -> str:
 
 def lost(named: str, *, answered: bool) -> NoAnswer:
     """Return the failure of a call whose connection ended. answered: whether a part of the answer had arrived."""
-    return NoAnswer(NoAnswerCause.CUT if answered else NoAnswerCause.CLOSED, NotConnected(f"{named}: the connection was lost"))
+    return NoAnswer(NoAnswerCause.CUT if answered else NoAnswerCause.CLOSED, NotConnected(f"{named}: {LOST}"))
 
 
 def refused(named: str, reason: ssl.SSLError) -> NoAnswer:

@@ -14,11 +14,12 @@ import pytest
 from shoal.core.errors import PermissionDenied, Unauthenticated
 from shoal.runtime.clock import boot_s
 from shoal.store.etcd.client import EtcdStore
+from shoal.store.etcd.lease_connection import EtcdLeaseConnection
 from shoal.store.etcd.settings import EtcdLogin, EtcdSettings
 from shoal.store.etcd.verdict import Untrusted
 from shoal.store.interface import Committed, Delta, Listed, Put, StoreUnavailable, Transaction
 from shoal.store.leases import hold_lease
-from shoal.wire.tls import Tls, TlsFiles
+from shoal.wire.tls import LOOK_EVERY_S, Tls, TlsFiles
 from tests.support.etcd.process import EtcdProcess
 from tests.support.etcd.secure import PASSWORD, USER, SecureEtcd
 from tests.support.network.certificates import Authority
@@ -160,6 +161,52 @@ def test_the_keeper_of_a_lease_tells_trust_and_login_from_silence(secured: Secur
         with pytest.raises(error):
             connection.keep_alive(1, 2.0)  # type: ignore[arg-type]
         connection.close()
+
+
+class Steps:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_certificates_are_replaced_while_a_store_and_a_lease_are_in_use(secured: SecureEtcd, tmp_path: Path) -> None:
+    """Those that etcd does not accept end no lease: the ones before them go on."""
+    ours, theirs = secured.authority.sign("changing"), Authority(tmp_path, "stranger").sign("changing")
+    clock = Steps()
+    tls = Tls(secured.authority.files(ours), clock=clock)
+
+    def changed() -> int:
+        clock.now += LOOK_EVERY_S
+        return tls.current().version
+
+    async def scenario(store: EtcdStore) -> None:
+        lease = await store.grant_lease(60, CALL_S)
+        connection = store.lease_connection()
+
+        async def all_work() -> None:
+            assert await asyncio.to_thread(connection.keep_alive, lease.id, CALL_S) == 60
+            assert isinstance(await store.commit(put("/access/a", b"1"), CALL_S), Committed)
+
+        await all_work()
+        proved = ours.certificate.read_bytes(), ours.key.read_bytes()
+        for version, (certificate, key) in ((2, (theirs.certificate.read_bytes(), theirs.key.read_bytes())), (3, proved)):
+            ours.certificate.write_bytes(certificate)
+            ours.key.write_bytes(key)
+            assert changed() == version
+            for _ in range(3):
+                await all_work()
+        secured.authority.sign("changing")
+        assert changed() == 4
+        await all_work()
+        assert isinstance(connection, EtcdLeaseConnection)
+        assert not connection._before
+        connection.close()
+
+    with_store(settings_for(secured, tls), scenario)
 
 
 def test_a_user_is_no_harm_to_an_etcd_without_authentication(shared_etcd: EtcdProcess) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import shutil
 import threading
 import time
@@ -233,6 +234,19 @@ async def rotated_async(client: shoal.AsyncClient, authority: Authority, folder:
 def renew(authority: Authority, folder: Path, turn: int) -> None:
     placed(authority.router(f"r{turn}"), folder / "server")
     placed(authority.client(f"c{turn}"), folder / "client")
+
+
+def test_a_forked_process_has_connections_of_its_own(authority: Authority) -> None:
+    context = multiprocessing.get_context("fork")
+    with serving(authority.router()) as router, router.connect("http address", **given(authority.client())) as client:
+        client.create_collection("things", dim=2)
+        told = context.SimpleQueue()
+        child = context.Process(target=lambda: told.put([len(client.list_collections()) for _ in range(3)]))
+        child.start()
+        assert [len(client.list_collections()) for _ in range(3)] == [1, 1, 1]
+        assert told.get() == [1, 1, 1]
+        child.join(30.0)
+        assert router.over_http.accepted == 2
 
 
 def test_the_probe_is_short() -> None:

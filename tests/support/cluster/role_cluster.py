@@ -15,12 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import shoal
 from shoal.wire.tls import TlsFiles
 from tests.support.etcd.process import LOOPBACK, EtcdProcess
-from tests.support.network.certificates import Authority
 from tests.support.network.ports import free_port
 from tests.support.network.private_network import ETCD, SERVERS, PrivateNetwork
 from tests.support.network.tcp_proxy import ProxyThread
@@ -45,6 +44,16 @@ def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENC
     while not holds():
         assert time.monotonic() < deadline, f"waited {patience_s:.0f} s in vain: {what}"
         time.sleep(0.02)
+
+
+class Signer(Protocol):
+    """Makes the files of TLS for each kind of process."""
+
+    def internal(self) -> TlsFiles: ...
+
+    def router(self) -> TlsFiles: ...
+
+    def client(self) -> TlsFiles: ...
 
 
 class RoleProcess:
@@ -157,7 +166,8 @@ class RoleCluster:
         private: bool = False,
         spares: int = 0,
         coordinator_settings: Mapping[str, object] | None = None,
-        authority: Authority | None = None,
+        router_settings: Mapping[str, object] | None = None,
+        authority: Signer | None = None,
         **worker_settings: object,
     ) -> None:
         """lease_ttl_s: of coordinators and workers; None for their default. zones: of each worker. private: use a
@@ -189,7 +199,10 @@ class RoleCluster:
         self.ports = [free_port() for _ in range(routers)]
         # In a network of their own, the HTTP ports of routers cannot be reached from outside.
         self.http_ports = [0 if private else free_port() for _ in self.ports]
-        self.routers = [self._server("router", n, port, (), http_port=self.http_ports[n]) for n, port in enumerate(self.ports)]
+        self.routers = [
+            self._server("router", n, port, (), http_port=self.http_ports[n], **(router_settings or {}))
+            for n, port in enumerate(self.ports)
+        ]
 
     @property
     def port(self) -> int:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from shoal.core.errors import DeadlineExceeded
+from shoal.router.verbs.overview import Overview
 from tests.twins.cluster import MEMORY_BYTES, TwinCluster
 
 
@@ -23,3 +24,14 @@ def test_the_time_of_the_caller_bounds_the_questions() -> None:
     cluster = TwinCluster(workers=1)
     asyncio.run(cluster.router.overview.describe(0.3))
     assert cluster.workers["w0"].timeouts == [0.3]
+
+
+def test_a_router_tells_of_its_own_port() -> None:
+    cluster = TwinCluster(workers=1)
+    ends = iter((7, 8))
+    parts = {"view": cluster.view, "workers": cluster.router.overview._workers, "status_timeout_s": 1.0}
+    overview = Overview(**parts, insecure=True, not_after=lambda: next(ends))
+    told = [asyncio.run(overview.describe(1.0)) for _ in range(2)]
+    assert [(each.insecure, each.certificate_not_after) for each in told] == [(True, 7), (True, 8)]
+    plain = asyncio.run(cluster.router.overview.describe(1.0))
+    assert (plain.insecure, plain.certificate_not_after) == (False, None)

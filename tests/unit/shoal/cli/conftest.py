@@ -24,13 +24,15 @@ class Ended:
 
 class Shoal:
     """Runs the command line over a cluster that is a dictionary. connects: (address, timeout) of each client that was
-    made; transports, api_keys: its others.
+    made; transports: its transport; files: its files of TLS; api_keys: its keys.
     """
 
     def __init__(self) -> None:
-        self.cluster, self.connects, self.clients, self.transports, self.api_keys = DictCluster(), [], [], [], []
+        self.cluster, self.connects, self.clients, self.transports, self.files = DictCluster(), [], [], [], []
+        self.api_keys = []
 
-    def connect(self, address: str, timeout: float | None, transport: str, api_key: str | None = None):
+    def connect(self, address: str, timeout: float | None, transport: str, api_key: str | None = None, **files: str):
+        self.files.append(files)
         self.connects.append((address, timeout))
         self.transports.append(transport)
         self.api_keys.append(api_key)
@@ -53,5 +55,7 @@ def shoal(monkeypatch, tmp_path_factory) -> Shoal:
     monkeypatch.setenv("SHOAL_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
     monkeypatch.delenv("SHOAL_ADDRESS", raising=False)
     monkeypatch.delenv("SHOAL_TRANSPORT", raising=False)
+    for which in ("CA", "CERT", "KEY"):
+        monkeypatch.delenv(f"SHOAL_TLS_{which}", raising=False)
     monkeypatch.setattr(collection, "_TELL_EVERY_S", 60.0)
     return Shoal()

@@ -150,3 +150,18 @@ def test_where_the_file_is(tmp_path, monkeypatch):
     assert path_of_profiles({"XDG_CONFIG_HOME": "relative"}) == tmp_path / ".config/shoal/config.toml"
     with pytest.raises(InvalidArgument, match="Is a directory"):
         profile_file.read_profiles(tmp_path)
+
+
+def test_files_of_tls_come_from_the_line_the_environment_and_profiles_and_are_not_given_without_them(shoal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shoal("profile", "set", "one", "--tls-ca", "ca.pem", "--tls-cert", "/c.pem", "--tls-key", "/c.key")
+    shoal("collection", "list")
+    shoal("--tls-ca", "a", "collection", "list")
+    shoal("--tls-ca", "a", "collection", "list", env={"SHOAL_TLS_CA": "b", "SHOAL_TLS_CERT": "c", "SHOAL_TLS_KEY": "d"})
+    shoal("--profile", "one", "status")
+    assert shoal.files == [
+        {},
+        {"tls_ca": "a"},
+        {"tls_ca": "a", "tls_cert": "c", "tls_key": "d"},
+        {"tls_ca": str(tmp_path / "ca.pem"), "tls_cert": "/c.pem", "tls_key": "/c.key"},
+    ]

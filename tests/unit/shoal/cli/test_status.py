@@ -256,3 +256,29 @@ def test_it_works_without_a_coordinator_that_answers(shoal, monkeypatch, leader)
     note = "note: drains, absences and moves are not shown, the coordinator does not tell them: no coordinator leads"
     assert shown.err.startswith(note if leader else "")
     assert shown.err.count("\n") == (1 if leader else 0)
+
+
+NOW = 1_800_000_000
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (30 * DAY, "expires in 30 days"),
+        (DAY, "expires in 1 day;"),
+        (0, "has expired"),
+        (-DAY, "has expired"),
+        (30 * DAY + 1, None),
+    ],
+)
+def test_a_certificate_that_expires_soon_is_a_problem(seconds, words):
+    found = problems_of(dataclasses.replace(WELL, certificate_not_after=NOW + seconds), now=NOW)
+    assert (len(found), words is None or words in found[0]) == (0 if words is None else 1, True)
+
+
+def test_a_router_that_is_open_to_everybody_is_a_problem(shoal):
+    shoal.cluster.info, shoal.cluster.balancing.workers = dataclasses.replace(WELL, insecure=True), {}
+    assert "problem: the router listens beyond loopback without TLS (insecure = true)" in shoal("status").out
+    document = shoal("status", "--json").document
+    assert (document["insecure"], document["certificate_not_after"], len(document["problems"])) == (True, None, 1)

@@ -8,7 +8,7 @@ import pytest
 
 import shoal
 from shoal.client.flow import UsualTimeout
-from shoal.core.errors import InvalidArgument, NotConnected, NotReached, Unavailable
+from shoal.core.errors import InvalidArgument, NotConnected, NotReached, TlsMismatch, Unavailable
 from tests.support.network.ports import free_port
 from tests.twins.router_answers import DictCluster, PausingClock, async_client_with, client_with
 from tests.twins.router_bytes import bytes_client_with
@@ -122,6 +122,44 @@ def test_a_server_that_is_there_is_waited_for(error):
     with client_with(answer, clock=clock) as client, pytest.raises(NotReached):
         client.count("c")
     assert 9.9 <= clock.now - 100 <= 10.0
+
+
+def mismatched(address, request, timeout_s):
+    raise TlsMismatch(f"{address}: no connection: its certificate has expired")
+
+
+@pytest.mark.parametrize("address", ["one:1", "one:1,two:2,three:3"])
+def test_what_is_wrong_about_tls_is_told_once_each_router_was_asked_whatever_the_timeout(address):
+    clock = PausingClock()
+    with client_with(mismatched, address=address, clock=clock) as client:
+        with pytest.raises(TlsMismatch, match=r"^[a-z]+:\d: no connection: its certificate has expired$"):
+            client.upsert("c", [1], [[0, 0]], timeout=600)
+        assert [sent[0] for sent in client.mock.sent] == address.split(",")
+        assert clock.now == 100
+
+
+def test_another_router_is_asked_where_one_does_not_fit():
+    cluster = DictCluster()
+
+    def answer(address, request, timeout_s):
+        return mismatched(address, request, timeout_s) if address == "one:1" else cluster(address, request, timeout_s)
+
+    with client_with(answer, address="one:1,two:2") as client:
+        client.create_collection("c", dim=2)
+
+
+def test_a_client_that_was_answered_waits_while_certificates_are_replaced():
+    cluster, clock, wrong = DictCluster(), PausingClock(), []
+
+    def answer(*call):
+        return mismatched(*call) if wrong else cluster(*call)
+
+    with client_with(answer, clock=clock) as client:
+        client.create_collection("c", dim=2)
+        wrong.append(True)
+        with pytest.raises(TlsMismatch, match="gave up after"):
+            client.count("c", timeout=30)
+    assert 29.9 <= clock.now - 100 <= 30.0
 
 
 def test_one_router_of_several_is_enough():

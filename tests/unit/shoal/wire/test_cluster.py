@@ -44,6 +44,8 @@ clusters = st.builds(
     leader=st.none() | st.text(min_size=1, max_size=4),
     workers=st.lists(workers, max_size=2).map(tuple),
     shards=st.lists(shards, max_size=2).map(tuple),
+    insecure=st.booleans(),
+    certificate_not_after=st.none() | st.integers(1, 2**63),
 )
 
 
