@@ -64,7 +64,7 @@ class Admission:
     def _admit(self, call: UnaryCall, rule: Rule, authorization: str, peer: str) -> UnaryCall:
         known = self._remembered.get(authorization)
         try:
-            if known is None or known.key.expires_ms:
+            if known is None or (known.key.expires_ms and known.key.expired(self._wall_ms())):
                 known = self._identified(authorization, peer)
             wait_s = known.use.call(self._clock())
             if wait_s:

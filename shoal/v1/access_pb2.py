@@ -24,29 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/access.proto\x12\x08shoal.v1\".\n\x08KeyScope\x12\x13\n\x0b\x63ollections\x18\x01 \x01(\t\x12\r\n\x05verbs\x18\x02 \x03(\t\"\xa7\x01\n\x07KeyInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x06scopes\x18\x03 \x03(\x0b\x32\x12.shoal.v1.KeyScope\x12\x12\n\ncreated_ms\x18\x04 \x01(\x12\x12\x12\n\nexpires_ms\x18\x05 \x01(\x12\x12\x12\n\nrate_per_s\x18\x06 \x01(\x01\x12\r\n\x05\x62urst\x18\x07 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x08 \x01(\r\"\xb6\x01\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x06scopes\x18\x02 \x03(\x0b\x32\x12.shoal.v1.KeyScope\x12\x12\n\nlifetime_s\x18\x03 \x01(\x01\x12\x12\n\nrate_per_s\x18\x04 \x01(\x01\x12\r\n\x05\x62urst\x18\x05 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x06 \x01(\r\x12\x10\n\x08\x61sked_by\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"A\n\x11\x43reateKeyResponse\x12\x1e\n\x03key\x18\x01 \x01(\x0b\x32\x11.shoal.v1.KeyInfo\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"3\n\x10ListKeysResponse\x12\x1f\n\x04keys\x18\x01 \x03(\x0b\x32\x11.shoal.v1.KeyInfo\"0\n\x10RevokeKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61sked_by\x18\x02 \x01(\t\"3\n\x11RevokeKeyResponse\x12\x1e\n\x03key\x18\x01 \x01(\x0b\x32\x11.shoal.v1.KeyInfo2\xd7\x01\n\x06\x41\x63\x63\x65ss\x12\x44\n\tCreateKey\x12\x1a.shoal.v1.CreateKeyRequest\x1a\x1b.shoal.v1.CreateKeyResponse\x12\x41\n\x08ListKeys\x12\x19.shoal.v1.ListKeysRequest\x1a\x1a.shoal.v1.ListKeysResponse\x12\x44\n\tRevokeKey\x12\x1a.shoal.v1.RevokeKeyRequest\x1a\x1b.shoal.v1.RevokeKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15shoal/v1/access.proto\x12\x08shoal.v1\"\"\n\x0cInCollection\x12\x12\n\ncollection\x18\x01 \x01(\t\".\n\x08KeyScope\x12\x13\n\x0b\x63ollections\x18\x01 \x01(\t\x12\r\n\x05verbs\x18\x02 \x03(\t\"\xa7\x01\n\x07KeyInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x06scopes\x18\x03 \x03(\x0b\x32\x12.shoal.v1.KeyScope\x12\x12\n\ncreated_ms\x18\x04 \x01(\x12\x12\x12\n\nexpires_ms\x18\x05 \x01(\x12\x12\x12\n\nrate_per_s\x18\x06 \x01(\x01\x12\r\n\x05\x62urst\x18\x07 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x08 \x01(\r\"\xb6\x01\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x06scopes\x18\x02 \x03(\x0b\x32\x12.shoal.v1.KeyScope\x12\x12\n\nlifetime_s\x18\x03 \x01(\x01\x12\x12\n\nrate_per_s\x18\x04 \x01(\x01\x12\r\n\x05\x62urst\x18\x05 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x06 \x01(\r\x12\x10\n\x08\x61sked_by\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"A\n\x11\x43reateKeyResponse\x12\x1e\n\x03key\x18\x01 \x01(\x0b\x32\x11.shoal.v1.KeyInfo\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"3\n\x10ListKeysResponse\x12\x1f\n\x04keys\x18\x01 \x03(\x0b\x32\x11.shoal.v1.KeyInfo\"0\n\x10RevokeKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61sked_by\x18\x02 \x01(\t\"3\n\x11RevokeKeyResponse\x12\x1e\n\x03key\x18\x01 \x01(\x0b\x32\x11.shoal.v1.KeyInfo2\xd7\x01\n\x06\x41\x63\x63\x65ss\x12\x44\n\tCreateKey\x12\x1a.shoal.v1.CreateKeyRequest\x1a\x1b.shoal.v1.CreateKeyResponse\x12\x41\n\x08ListKeys\x12\x19.shoal.v1.ListKeysRequest\x1a\x1a.shoal.v1.ListKeysResponse\x12\x44\n\tRevokeKey\x12\x1a.shoal.v1.RevokeKeyRequest\x1a\x1b.shoal.v1.RevokeKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYSCOPE']._serialized_start=35
-  _globals['_KEYSCOPE']._serialized_end=81
-  _globals['_KEYINFO']._serialized_start=84
-  _globals['_KEYINFO']._serialized_end=251
-  _globals['_CREATEKEYREQUEST']._serialized_start=254
-  _globals['_CREATEKEYREQUEST']._serialized_end=436
-  _globals['_CREATEKEYRESPONSE']._serialized_start=438
-  _globals['_CREATEKEYRESPONSE']._serialized_end=503
-  _globals['_LISTKEYSREQUEST']._serialized_start=505
-  _globals['_LISTKEYSREQUEST']._serialized_end=522
-  _globals['_LISTKEYSRESPONSE']._serialized_start=524
-  _globals['_LISTKEYSRESPONSE']._serialized_end=575
-  _globals['_REVOKEKEYREQUEST']._serialized_start=577
-  _globals['_REVOKEKEYREQUEST']._serialized_end=625
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=627
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=678
-  _globals['_ACCESS']._serialized_start=681
-  _globals['_ACCESS']._serialized_end=896
+  _globals['_INCOLLECTION']._serialized_start=35
+  _globals['_INCOLLECTION']._serialized_end=69
+  _globals['_KEYSCOPE']._serialized_start=71
+  _globals['_KEYSCOPE']._serialized_end=117
+  _globals['_KEYINFO']._serialized_start=120
+  _globals['_KEYINFO']._serialized_end=287
+  _globals['_CREATEKEYREQUEST']._serialized_start=290
+  _globals['_CREATEKEYREQUEST']._serialized_end=472
+  _globals['_CREATEKEYRESPONSE']._serialized_start=474
+  _globals['_CREATEKEYRESPONSE']._serialized_end=539
+  _globals['_LISTKEYSREQUEST']._serialized_start=541
+  _globals['_LISTKEYSREQUEST']._serialized_end=558
+  _globals['_LISTKEYSRESPONSE']._serialized_start=560
+  _globals['_LISTKEYSRESPONSE']._serialized_end=611
+  _globals['_REVOKEKEYREQUEST']._serialized_start=613
+  _globals['_REVOKEKEYREQUEST']._serialized_end=661
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=663
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=714
+  _globals['_ACCESS']._serialized_start=717
+  _globals['_ACCESS']._serialized_end=932
 # @@protoc_insertion_point(module_scope)

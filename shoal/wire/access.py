@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
+
+from google.protobuf.message import Message
 
 from shoal.core.access import Scope, scope_of
 from shoal.core.api_keys import CreateKey, KeyInfo, ListKeys, NewKey, RevokeKey, check_id
@@ -11,6 +14,20 @@ from shoal.core.requests import Request
 from shoal.v1 import access_pb2
 from shoal.wire.method import Method, Methods, serialized
 from shoal.wire.operations import OperationCall
+
+
+def collection_reader(request: type[Message], path: str) -> Callable[[bytes], str]:
+    """Return the function that reads the collection in the bytes of a request. It raises DecodeError for other bytes.
+
+    request: class of the message; path: of the field. Where the field allows it, nothing else is parsed; a field that
+    comes twice counts as in the whole message.
+    """
+    described = request.DESCRIPTOR.fields_by_name.get(path)
+    if described is not None and described.number == 1:
+        short = access_pb2.InCollection.FromString
+        return lambda data: short(data).collection
+    whole, named = request.FromString, attrgetter(path)
+    return lambda data: named(whole(data))
 
 
 def create_to_message(request: CreateKey) -> access_pb2.CreateKeyRequest:

@@ -3,14 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.core.access import Verb, scope_of
 from shoal.core.api_keys import CreateKey, KeyInfo, ListKeys, NewKey, RevokeKey
 from shoal.core.errors import InvalidArgument
-from shoal.v1 import access_pb2
-from shoal.wire.access import CALLS, METHODS, create_from_message, revoke_from_message
+from shoal.v1 import access_pb2, collections_pb2, search_pb2
+from shoal.wire.access import CALLS, METHODS, collection_reader, create_from_message, revoke_from_message
 from shoal.wire.public_calls import decoded
 from shoal.wire.services import ACCESS, COORDINATOR
 from tests.unit.shoal.wire.strategies import over_the_wire
@@ -83,3 +84,21 @@ def test_unusable_requests_are_refused() -> None:
 def test_the_text_of_a_key_is_not_shown() -> None:
     info = KeyInfo(id="", name="", scopes=(), created_ms=0, expires_ms=0, rate_per_s=0, burst=0, concurrency=0)
     assert "secret" not in repr(NewKey(key=info, text="secret"))
+
+
+@given(st.lists(st.text(max_size=5), max_size=3), st.binary(max_size=30))
+def test_the_collection_of_a_request_is_read_as_the_whole_message_reads_it(names: list[str], rest: bytes) -> None:
+    data = b"".join(search_pb2.SearchRequest(collection=name, k=7).SerializeToString() for name in names) + rest
+    try:
+        whole = search_pb2.SearchRequest.FromString(data).collection
+    except DecodeError:
+        return
+    assert collection_reader(search_pb2.SearchRequest, "collection")(data) == whole
+
+
+def test_a_collection_in_another_place_is_read_too() -> None:
+    create = collections_pb2.CreateCollectionRequest(spec=collections_pb2.CollectionSpec(name="docs"))
+    read = collection_reader(collections_pb2.CreateCollectionRequest, "spec.name")
+    assert read(create.SerializeToString()) == "docs"
+    with pytest.raises(DecodeError):
+        read(b"\xff")
