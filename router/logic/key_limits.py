@@ -68,7 +68,7 @@ class KeyUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedCaller:
     """Where authentication failed. key_id: of the key whose secret was wrong; "" for an unknown one."""
 
     host: str
@@ -83,17 +83,17 @@ class FailedCallers:
 
     def __init__(self, most: int = MOST_FAILED) -> None:
         self._most = most
-        self._buckets: OrderedDict[Failed, TokenBucket] = OrderedDict()
+        self._buckets: OrderedDict[FailedCaller, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def wait_s(self, who: Failed, now_s: float) -> float:
+    def wait_s(self, who: FailedCaller, now_s: float) -> float:
         """Return the time for which a caller is refused; 0 if it is not."""
         bucket = self._buckets.get(who)
         return 0.0 if bucket is None else bucket.wait_s(now_s)
 
-    def failed(self, who: Failed, now_s: float) -> None:
+    def failed(self, who: FailedCaller, now_s: float) -> None:
         """Note a failure."""
         bucket = self._buckets.pop(who, None) or TokenBucket(1.0, MOST_FAILURES, now_s)
         self._buckets[who] = bucket

@@ -15,7 +15,7 @@ from shoal.core.access import RULES, Rule
 from shoal.core.api_keys import ApiKey, id_of, proves
 from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, ResourceExhausted, ShoalError, Unauthenticated, Unavailable
-from shoal.router.logic.key_limits import Failed, FailedCallers, KeyUse, host_of
+from shoal.router.logic.key_limits import FailedCaller, FailedCallers, KeyUse, host_of
 from shoal.router.rpc.audit_lines import AuditLines
 from shoal.router.rpc.permission import Permission
 from shoal.runtime.calls import UnaryCall
@@ -28,7 +28,7 @@ _BEARER = re.compile(r"(?i:bearer) +(shoal_[0-9a-f]{12}_[A-Za-z0-9_-]{43})", re.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class KeyHolder:
     """The holder of a key. calls: as it may make them, by path."""
 
     key: ApiKey
@@ -48,7 +48,7 @@ class Admission:
     ) -> None:
         self._keys, self._admin, self._clock, self._wall_ms = keys, admin, clock, wall_ms
         self._metrics, self._audit = metrics or NoMetrics(), AuditLines(clock)
-        self._remembered: dict[str, Known] = {}
+        self._remembered: dict[str, KeyHolder] = {}
         self._uses: dict[str, tuple[ApiKey, KeyUse]] = {}
         self._failed = FailedCallers()
 
@@ -79,7 +79,7 @@ class Admission:
             self._refused(call, "" if held is None else held.key.id, peer, "", error)
             raise
 
-    def _identified(self, authorization: str, peer: str) -> Known:
+    def _identified(self, authorization: str, peer: str) -> KeyHolder:
         """Return the holder of the key in a header. Raises Unauthenticated, or Unavailable while no key is known."""
         if not self._keys.listed:
             raise Unavailable("this router has not read the keys of the cluster yet: its store does not answer")
@@ -93,17 +93,17 @@ class Admission:
             raise Unauthenticated(f"the key {known.key.id} has expired")
         return known
 
-    def _proved(self, authorization: str, peer: str) -> Known:
+    def _proved(self, authorization: str, peer: str) -> KeyHolder:
         found = _BEARER.fullmatch(authorization)
         key = None if found is None else self._key(id_of(found[1]))
-        who, now_s = Failed(host_of(peer), "" if key is None else key.id), self._clock()
+        who, now_s = FailedCaller(host_of(peer), "" if key is None else key.id), self._clock()
         wait_s = self._failed.wait_s(who, now_s)
         if wait_s:
             raise Unauthenticated(f"too many calls without a valid key came from this host; it is refused for {wait_s:.1f} s")
         if found is None or key is None or not proves(found[1], key):
             self._failed.failed(who, now_s)
             raise Unauthenticated(_reason(authorization, well_formed=found is not None))
-        return Known(key=key, use=self._use(key, now_s))
+        return KeyHolder(key=key, use=self._use(key, now_s))
 
     def _use(self, key: ApiKey, now_s: float) -> KeyUse:
         """Return what counts the calls of a key: one for all its headers."""

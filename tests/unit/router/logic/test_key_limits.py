@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shoal.core.access import ALL_SCOPES
 from shoal.core.api_keys import ApiKey
-from shoal.router.logic.key_limits import MOST_FAILURES, Failed, FailedCallers, KeyUse, SomeOf, TokenBucket, host_of
+from shoal.router.logic.key_limits import MOST_FAILURES, FailedCaller, FailedCallers, KeyUse, SomeOf, TokenBucket, host_of
 
 PAUSES = st.lists(st.sampled_from([0.0, 0.125, 0.25, 1.0, 8.0]), min_size=1, max_size=60)
 """Seconds between calls: sums of them are exact."""
@@ -64,13 +64,13 @@ def test_never_more_calls_run_than_a_key_may_make(begins: list[bool], most: int)
 
 
 def test_a_host_that_fails_often_is_refused_for_a_while_and_only_with_that_key() -> None:
-    failed, here = FailedCallers(), Failed("ipv4:10.0.0.1", "")
+    failed, here = FailedCallers(), FailedCaller("ipv4:10.0.0.1", "")
     for _ in range(MOST_FAILURES):
         assert not failed.wait_s(here, 0.0)
         failed.failed(here, 0.0)
     assert failed.wait_s(here, 0.0) == 1.0
-    assert not failed.wait_s(Failed("ipv4:10.0.0.1", "0a" * 6), 0.0)
-    assert not failed.wait_s(Failed("ipv4:10.0.0.2", ""), 0.0)
+    assert not failed.wait_s(FailedCaller("ipv4:10.0.0.1", "0a" * 6), 0.0)
+    assert not failed.wait_s(FailedCaller("ipv4:10.0.0.2", ""), 0.0)
     assert not failed.wait_s(here, 1.0)
     failed.failed(here, 1.0)
     assert failed.wait_s(here, 1.0) == 1.0
@@ -79,11 +79,11 @@ def test_a_host_that_fails_often_is_refused_for_a_while_and_only_with_that_key()
 def test_those_that_failed_the_longest_ago_are_forgotten() -> None:
     failed = FailedCallers(most=3)
     for number in (0, 1, 2, 0, 3):
-        failed.failed(Failed(f"ipv4:10.0.0.{number}", ""), 0.0)
+        failed.failed(FailedCaller(f"ipv4:10.0.0.{number}", ""), 0.0)
         assert len(failed) <= 3
     for _ in range(MOST_FAILURES - 2):
-        failed.failed(Failed("ipv4:10.0.0.0", ""), 0.0)
-    assert failed.wait_s(Failed("ipv4:10.0.0.0", ""), 0.0)
+        failed.failed(FailedCaller("ipv4:10.0.0.0", ""), 0.0)
+    assert failed.wait_s(FailedCaller("ipv4:10.0.0.0", ""), 0.0)
 
 
 def test_what_is_left_out_is_counted() -> None:
