@@ -111,7 +111,7 @@ class KeyRequests:
             if found is None:
                 if tried is not None:
                     return tried
-                raise NotFound(f"there is no key with the id {request.id}", ErrorDetails(field="id"))
+                raise NotFound(f"there is no key with the id {request.id}", ErrorDetails(field="key"))
             tried = _shown(request.id, found)
             entry = self._audit.entry(REVOKE_KEY, subject=request.id, reason=tried.name, asked_by=request.asked_by)
             compares = (asked.leads(), Unchanged(key=name, mod_revision=found.mod_revision))

@@ -24,7 +24,8 @@ _MOST_PATTERN = 255
 
 
 class Verb(StrEnum):
-    """READ: search and read points. WRITE: change points. MANAGE: create, alter, measure and drop collections.
+    """READ: search and read points; look at the cluster. WRITE: change points. MANAGE: create, alter, measure and drop
+    collections.
 
     OPERATE: workers, plans, recoveries, the audit, and keys. A caller who may operate can make a key with any scope.
     """
@@ -67,7 +68,7 @@ class Rule:
 
 
 _COLLECTION, _NAME, _CLUSTER = InRequest("collection"), InRequest("name"), WholeCluster()
-_OPERATE = Rule(Verb.OPERATE, _CLUSTER)
+_SEE, _OPERATE = Rule(Verb.READ, _CLUSTER), Rule(Verb.OPERATE, _CLUSTER)
 
 RULES: Mapping[str, Rule] = {
     "/shoal.v1.Search/Search": Rule(Verb.READ, _COLLECTION),
@@ -87,14 +88,14 @@ RULES: Mapping[str, Rule] = {
     "/shoal.v1.Collections/Optimize": Rule(Verb.MANAGE, _NAME),
     "/shoal.v1.Collections/RecoverShard": _OPERATE,
     "/shoal.v1.Collections/ListAudit": _OPERATE,
-    "/shoal.v1.Cluster/Describe": Rule(Verb.READ, _CLUSTER),
+    "/shoal.v1.Cluster/Describe": _SEE,
     "/shoal.v1.Operations/PlanRebalance": _OPERATE,
     "/shoal.v1.Operations/ApplyRebalance": _OPERATE,
-    "/shoal.v1.Operations/DescribeRebalance": _OPERATE,
+    "/shoal.v1.Operations/DescribeRebalance": _SEE,
     "/shoal.v1.Operations/ControlRebalance": _OPERATE,
     "/shoal.v1.Operations/SetBalance": _OPERATE,
-    "/shoal.v1.Operations/ListRebalances": _OPERATE,
-    "/shoal.v1.Operations/ListWorkers": _OPERATE,
+    "/shoal.v1.Operations/ListRebalances": _SEE,
+    "/shoal.v1.Operations/ListWorkers": _SEE,
     "/shoal.v1.Operations/DrainWorker": _OPERATE,
     "/shoal.v1.Operations/UndrainWorker": _OPERATE,
     "/shoal.v1.Operations/ForgetWorker": _OPERATE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shoal.core.api_keys import ApiKey, CreateKey, KeyInfo, ListKeys, NewKey, RevokeKey, info_of, key_text, made_key
-from shoal.core.errors import NotFound
+from shoal.core.errors import ErrorDetails, NotFound
 
 NOW_MS = 1_700_000_000_000
 
@@ -28,5 +28,5 @@ class KeyTwin:
     def RevokeKey(self, request: RevokeKey) -> KeyInfo:
         self.asked.append(request)
         if request.id not in self.known:
-            raise NotFound(f"there is no key with the id {request.id}")
+            raise NotFound(f"there is no key with the id {request.id}", ErrorDetails(field="key"))
         return info_of(self.known.pop(request.id))

@@ -47,6 +47,7 @@ def test_a_key_is_revoked_by_its_id_and_an_unknown_one_is_told(shoal):
     assert "@" in shoal.cluster.keys.asked[-1].asked_by
     ended = shoal("key", "revoke", "000000000001")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1)
+    assert ended.err.endswith("`shoal key list` shows the keys\n")
 
 
 @pytest.mark.parametrize("time", ["90", "d", "-1d", "1y", "", "1e3s"])

@@ -72,6 +72,7 @@ def test_a_caller_without_scopes_may_only_list_what_it_sees() -> None:
         ("/shoal.v1.Points/Upsert", "docs-*:write"),
         ("/shoal.v1.Collections/Drop", "docs-*:manage"),
         ("/shoal.v1.Cluster/Describe", "*:read"),
+        ("/shoal.v1.Operations/ListWorkers", "*:read"),
         ("/shoal.v1.Operations/DrainWorker", "*:operate"),
         ("/shoal.v1.Access/CreateKey", "*:operate"),
     ],
