@@ -78,13 +78,12 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
             found, notes[part] = measures[part](Path(folder))
         checks += found
+        console.print(f"{part}: {notes[part]}", style="dim")
     table = Table("part", "what", "value", "bar", "", box=None)
     for check in checks:
         bar = f"{'<=' if check.most else '>='} {check.bar:g} {check.unit}"
         table.add_row(check.part, check.what, f"{check.value:,.3f} {check.unit}", bar, "" if check.good else "MISSED")
     console.print(table)
-    for part, noted in notes.items():
-        console.print(f"{part}: {noted}", style="dim")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     document = {"checks": [{**asdict(check), "good": check.good} for check in checks], "notes": notes}
     options.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -260,7 +259,9 @@ def _applied(client: shoal.Client, plan: RebalancePlan) -> RebalanceProgress:
 
 def _moved_away(client: shoal.Client, worker: str) -> tuple[float, int]:
     """Drain a worker with one shard and take it back. Return the MB/s of the copy, and its bytes."""
+    plans_before = len(client.rebalance.history())
     client.workers.drain(worker, wait=False)
+    wait_until(lambda: len(client.rebalance.history()) > plans_before, "a plan for the drained worker has begun")
     began = ended = total = 0.0
     for progress in client.rebalance.watch(every=LOOK_EVERY_S):
         item, now = progress.items[0], time.monotonic()
@@ -280,12 +281,15 @@ def _await_writes(calls: Sequence[CallTimes]) -> None:
 
 
 def _raw_copy_mb_per_s(source: Path, target: Path) -> float:
-    """Copy the files of a worker, flush them, and delete the copy."""
+    """Copy the files of a worker that are there, flush them, and delete the copy. The worker goes on meanwhile."""
     began, size = time.monotonic(), 0
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
         copied = target / file.relative_to(source)
         copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copied)
+        try:
+            shutil.copyfile(file, copied)
+        except FileNotFoundError:
+            continue
         with copied.open("rb+") as flushed:
             os.fsync(flushed.fileno())
         size += copied.stat().st_size

@@ -37,9 +37,9 @@ class BlockingConnection:
         self._poll.register(made, select.POLLIN)
 
     @property
-    def is_quiet(self) -> bool:
-        """Return whether nothing has arrived while it was idle: neither the peer's end nor bytes that nobody asked
-        for.
+    def is_usable(self) -> bool:
+        """Return whether it can carry another call: nothing has arrived while it was idle, neither the peer's end nor
+        bytes that nobody asked for.
         """
         return not self._poll.poll(0)
 

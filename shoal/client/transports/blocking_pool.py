@@ -112,7 +112,7 @@ class BlockingPool:
         found = self._waited(waiter, deadline) if waiter is not None else taken
         if not isinstance(found, BlockingConnection):
             return self._opened(deadline), True
-        return (found, False) if found.is_quiet else (self._replaced(found, deadline), True)
+        return (found, False) if found.is_usable else (self._replaced(found, deadline), True)
 
     def _waited(self, waiter: _WaitingThread, deadline: float) -> BlockingConnection | None:
         """Wait for a connection, or for the right to open one: None."""

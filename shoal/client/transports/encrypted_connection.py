@@ -32,7 +32,7 @@ class Encryption:
         self._made: tuple[int, ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return the context of the next connection."""
+        """Return the context of the next connection: always the same object until the certificates change."""
         newest, made = self._tls.current(), self._made
         if made is None or made[0] != newest.version:
             # Two threads may do this at once. Both contexts are good.
@@ -43,18 +43,20 @@ class Encryption:
 class EncryptedConnection(BlockingConnection):
     """A connection to a server, encrypted once `shake_hands` has ended."""
 
-    __slots__ = ("_arriving", "_early", "_leaving", "_tls")
+    __slots__ = ("_arriving", "_context", "_early", "_encryption", "_leaving", "_tls")
 
     def __init__(self, made: socket.socket, named: str, clock: Clock, encryption: Encryption) -> None:
         super().__init__(made, named, clock)
         self._arriving, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._early = b""
-        self._tls = encryption.context().wrap_bio(self._arriving, self._leaving, server_hostname=encryption.name)
+        self._encryption, self._context = encryption, encryption.context()
+        self._tls = self._context.wrap_bio(self._arriving, self._leaving, server_hostname=encryption.name)
 
     @property
-    def is_quiet(self) -> bool:
-        """See BlockingConnection."""
-        return super().is_quiet and not self._arriving.pending and not self._tls.pending()
+    def is_usable(self) -> bool:
+        """See BlockingConnection. One with certificates that were replaced carries no further call."""
+        is_newest = self._encryption.context() is self._context
+        return is_newest and super().is_usable and not self._arriving.pending and not self._tls.pending()
 
     def shake_hands(self, deadline: float) -> None:
         """Prove the server's certificate and show ours. deadline: on the clock. Raises NoAnswer."""
