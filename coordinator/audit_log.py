@@ -16,6 +16,7 @@ from shoal.store.keys import Keys
 
 APPLY_PLAN, PAUSE_PLAN, RESUME_PLAN, CANCEL_PLAN = "apply-plan", "pause-plan", "resume-plan", "cancel-plan"
 SET_BALANCE, DRAIN_WORKER, UNDRAIN_WORKER, FORGET_WORKER = "set-balance", "drain-worker", "undrain-worker", "forget-worker"
+CREATE_KEY, REVOKE_KEY = "create-key", "revoke-key"
 """Actions of entries."""
 
 MOST_ASKED_BY_CHARACTERS = 1_000
@@ -28,7 +29,7 @@ class AuditLog:
         self._keys, self._wall_ms, self._new_id = keys, wall_ms, new_id
 
     def entry(self, action: str, *, subject: str, reason: str, asked_by: str, request_id: str = "") -> Put:
-        """Return the operation that writes an entry. subject: the worker or the plan; reason: what was done, in words.
+        """Return the operation that writes an entry. subject: the worker, plan or key; reason: what was done, in words.
 
         Raises InvalidArgument for an asked_by that is too long.
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import uuid
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from shoal.coordinator.audit_log import AuditLog
 from shoal.coordinator.balancing import Balancing
 from shoal.coordinator.draining import Draining
 from shoal.coordinator.election import Election
+from shoal.coordinator.key_requests import KeyRequests
 from shoal.coordinator.log_ends import GrpcReplicaReports
 from shoal.coordinator.logic.balance_changes import has_changed
 from shoal.coordinator.logic.balance_input import plan_of
@@ -29,6 +31,7 @@ from shoal.coordinator.service import CoordinatorService
 from shoal.coordinator.settings import CoordinatorSettings
 from shoal.coordinator.user_request import UserRequests
 from shoal.coordinator.worker_reports import WorkerReports
+from shoal.core.api_keys import SECRET_BYTES
 from shoal.core.errors import Internal
 from shoal.core.limits import Limits
 from shoal.runtime.change_signal import ChangeSignal
@@ -97,7 +100,7 @@ class CoordinatorRole:
             metrics=self._metrics,
             secured=server_tls(tls, Callers.INTERNAL),
         )
-        service = self._new_service(requests, keys, limits, self._new_operator(requests, keys, plans, audit))
+        service = self._new_service(requests, keys, limits, self._new_operator(requests, keys, plans, audit), audit)
         self._server.add(call_table(service.calls(), metrics=self._metrics))
         if settings.reflection:
             self._server.enable_reflection("shoal.v1.Coordinator")
@@ -242,10 +245,18 @@ class CoordinatorRole:
         )
         return Operator(requests=requests, keys=keys, plans=plans, draining=draining, audit=audit)
 
-    def _new_service(self, requests: UserRequests, keys: Keys, limits: Limits, operator: Operator) -> CoordinatorService:
+    def _new_service(self, requests: UserRequests, keys: Keys, limits: Limits, operator: Operator, audit: AuditLog) -> CoordinatorService:
         administrator = Administrator(requests=requests, keys=keys, new_id=_new_id, limits=limits)
         recoverer = Recoverer(requests=requests, keys=keys, reports=self._reports, wall_ms=wall_ms, new_id=_new_id)
-        return CoordinatorService(administrator, recoverer, operator, limits)
+        api_keys = KeyRequests(
+            requests=requests,
+            keys=keys,
+            audit=audit,
+            wall_ms=wall_ms,
+            new_id=_new_id,
+            new_secret=lambda: secrets.token_bytes(SECRET_BYTES),
+        )
+        return CoordinatorService(administrator, recoverer, operator, api_keys, limits)
 
 
 def _new_id() -> str:

@@ -1,5 +1,5 @@
-"""The internal service shoal.v1.Coordinator: passes routers' calls to Administrator, Recoverer and Operator. Decides
-nothing.
+"""The internal service shoal.v1.Coordinator: passes routers' calls to Administrator, Recoverer, Operator and
+KeyRequests. Decides nothing.
 """
 
 from __future__ import annotations
@@ -8,20 +8,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shoal.coordinator.administer import Administrator
+from shoal.coordinator.key_requests import KeyRequests
 from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
-from shoal.core import operations
+from shoal.core import api_keys, operations
 from shoal.core.ids import CollectionId
 from shoal.core.limits import Limits
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import Request
 from shoal.runtime.calls import CallContext, UnaryCall, calls_of
-from shoal.wire import collections, recovery
-from shoal.wire.operations import CALLS
+from shoal.wire import access, collections, recovery
+from shoal.wire import operations as operation_calls
 from shoal.wire.services import COORDINATOR
 
 UNBOUNDED_CALL_S = 60.0
 """Time in seconds for a call that came without a deadline."""
+
+_CALLS = {**operation_calls.CALLS, **access.CALLS}
 
 _MARGIN_PART = 0.1
 _MARGIN_S = 0.2
@@ -30,8 +33,9 @@ _MARGIN_S = 0.2
 class CoordinatorService:
     """The calls of routers to the leading coordinator. Messages: see proto/shoal/v1/coordinator.proto."""
 
-    def __init__(self, administrator: Administrator, recoverer: Recoverer, operator: Operator, limits: Limits) -> None:
+    def __init__(self, administrator: Administrator, recoverer: Recoverer, operator: Operator, keys: KeyRequests, limits: Limits) -> None:
         self._administrator, self._recoverer, self._operator, self._limits = administrator, recoverer, operator, limits
+        self._keys = keys
 
     async def CreateCollection(self, request: Any, context: CallContext) -> Any:
         """Create a collection. Answers when the collection is usable."""
@@ -103,6 +107,18 @@ class CoordinatorService:
         """Replace the replicas of a worker that will not return."""
         return await _answer(operations.ForgetWorker, self._operator.forget, request, context)
 
+    async def CreateKey(self, request: Any, context: CallContext) -> Any:
+        """Make a key. Its text is in the answer."""
+        return await _answer(api_keys.CreateKey, self._keys.create, request, context)
+
+    async def ListKeys(self, request: Any, context: CallContext) -> Any:
+        """Return the keys without their texts."""
+        return await _answer(api_keys.ListKeys, self._keys.list, request, context)
+
+    async def RevokeKey(self, request: Any, context: CallContext) -> Any:
+        """Remove a key."""
+        return await _answer(api_keys.RevokeKey, self._keys.revoke, request, context)
+
     def calls(self) -> tuple[UnaryCall, ...]:
         """Return the calls of this service."""
         return calls_of(COORDINATOR, self)
@@ -110,7 +126,7 @@ class CoordinatorService:
 
 async def _answer(kind: type[Request], answer: Callable[[Any, float], Awaitable[Any]], message: Any, context: CallContext) -> Any:
     """Return the message of what `answer` returns for the request of a message."""
-    call = CALLS[kind]
+    call = _CALLS[kind]
     return call.written(await answer(call.read(message), _timeout_s(context)))
 
 

@@ -158,6 +158,8 @@ def _router(settings: LocalSettings, etcd: tuple[str, ...]) -> RouterSettings:
         port=settings.port,
         http_port=settings.router_http_port,
         reflection=settings.reflection,
+        keys=settings.keys,
+        admin_key_file=settings.admin_key_file,
         tls_client_required=settings.tls_client_required,
         **_shared(settings, etcd),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shoal.core.addresses import plain_host
 from shoal.core.errors import ErrorDetails, InvalidArgument
+from shoal.router.settings import check_admission
 from shoal.runtime.role_settings import (
     ANY_PORT,
     EtcdAccessSettings,
@@ -50,6 +51,8 @@ class LocalSettings(TlsSettings, EtcdAccessSettings):
     metrics_port: int = setting(
         ANY_PORT, "Prometheus port of the coordinator, the workers take the next ones; 0 is none, -1 any free ones, which the logs name"
     )
+    keys: bool = setting(False, "let the router ask for an API key with every call; needs admin_key_file")
+    admin_key_file: str = setting("", "file, mode 0600, that holds a key with every right, on the machine of the router and here")
     reflection: bool = setting(False, "let the router answer gRPC reflection, which tools like grpcurl ask for")
     lease_ttl_s: int = setting(5, "seconds after which a dead process is noticed")
     replace_after_s: float = setting(600.0, "seconds that a worker may be gone before its replicas are replaced on others")
@@ -63,6 +66,9 @@ class LocalSettings(TlsSettings, EtcdAccessSettings):
         check_http_port(self.router_http_port, self.port)
         check_log_level(self.log_level)
         check_builds(self.builds)
+        if self.keys and not self.admin_key_file:
+            message = "keys is true, it needs admin_key_file: shoal up asks the router whether the cluster is ready"
+            raise InvalidArgument(message, ErrorDetails(field="admin_key_file"))
         if self.memory_budget_bytes < 0:
             message = f"memory_budget_bytes is {self.memory_budget_bytes}, it must be at least 0"
             raise InvalidArgument(message, ErrorDetails(field="memory_budget_bytes"))
@@ -96,6 +102,14 @@ class LocalSettings(TlsSettings, EtcdAccessSettings):
             raise InvalidArgument("--host node can be used only with --ray-address", ErrorDetails(field="host"))
         self.check_tls(self.host)
         check_client_required(self.tls_client_required, self.tls_files)
+        check_admission(
+            keys=self.keys,
+            admin_key_file=self.admin_key_file,
+            reflection=self.reflection,
+            tls_client_required=self.tls_client_required,
+            host=self.host,
+            insecure=self.insecure,
+        )
 
     @property
     def router_http_port(self) -> int:

@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from shoal.core.addresses import is_loopback
+from shoal.core.api_keys import admin_key
 from shoal.core.ids import WorkerId
 from shoal.core.shard_calls import ShardService
 from shoal.router.cluster.finder import StoreNames
 from shoal.router.cluster.view import MapView
 from shoal.router.cluster.workers import Tended, Workers, tend
+from shoal.router.rpc.access_service import AccessService, Settled, settled_already
+from shoal.router.rpc.admission import Admission
 from shoal.router.rpc.cluster_service import ClusterService
 from shoal.router.rpc.collections_service import CollectionsService
 from shoal.router.rpc.leader import GrpcLeader
@@ -23,12 +26,14 @@ from shoal.router.rpc.search_service import SearchService
 from shoal.router.settings import RouterSettings
 from shoal.router.shards.metrics import ShardCallMeter, gather
 from shoal.router.wiring import Router, make_router
-from shoal.runtime.calls import UnaryCall
-from shoal.runtime.clock import boot_s
+from shoal.runtime.calls import CallTable, UnaryCall
+from shoal.runtime.change_signal import ChangeSignal
+from shoal.runtime.clock import boot_s, wall_ms
 from shoal.runtime.fair_pool import FairPool
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.server import HttpServer
 from shoal.runtime.interceptors import Interceptor, call_table
+from shoal.runtime.key_file import key_from_file
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics
 from shoal.runtime.prometheus import metrics_of
@@ -39,13 +44,17 @@ from shoal.store.etcd.settings import etcd_settings
 from shoal.store.interface import Store
 from shoal.store.keys import Keys
 from shoal.store.observe import MapObserver
+from shoal.store.observe_keys import KeyObserver
 from shoal.wire.public_calls import HTTP_ASKED_BY, METHODS
 
 log = logging.getLogger("shoal.router")
 
 _GRACE_S = 2.0
 
-SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster", "shoal.v1.Operations")
+_SETTLED_S = 2.0
+"""Longest wait for a key to be seen by the router that was asked to make or revoke it."""
+
+SERVICES = ("shoal.v1.Search", "shoal.v1.Points", "shoal.v1.Collections", "shoal.v1.Cluster", "shoal.v1.Operations", "shoal.v1.Access")
 """The public gRPC services."""
 
 
@@ -80,6 +89,9 @@ class RouterRole:
         )
         self._leader = GrpcLeader(settings.message_bytes, self._tls)
         self._view = MapView()
+        self._keys_changed = ChangeSignal()
+        self._api_keys = KeyObserver(store=self._store, keys=self._keys, changed=self._on_keys) if settings.keys else None
+        self._admission = None if self._api_keys is None else self._new_admission(self._api_keys)
         self._observer = MapObserver(store=self._store, keys=self._keys, clock=boot_s, changed=self._on_change)
         gather(self._metrics, lambda: self._observer.connected)
         self._server: GrpcServer | None = None
@@ -96,6 +108,8 @@ class RouterRole:
             self._metrics.start()
         self._server = await self._serve()
         self._tasks.append(asyncio.create_task(self._observer.run()))
+        if self._api_keys is not None:
+            self._tasks.append(asyncio.create_task(self._api_keys.run()))
         await self._first_map()
         self._tasks.append(asyncio.create_task(tend((*self._tended, self._workers, self._leader), self._view)))
         await self._server.set_serving(True)
@@ -125,7 +139,9 @@ class RouterRole:
         settings = self._settings
         router = self._router()
         self._tended = router.tended
-        table = call_table(public_calls(router, settings), metrics=self._metrics, interceptors=self._interceptors)
+        table = call_table(public_calls(router, settings, self._settled), metrics=self._metrics, interceptors=self._interceptors)
+        if self._admission is not None:
+            table = CallTable(map(self._admission.guarded, table.values()))
         announced = ""
         secured = server_tls(self._tls, Callers.CERTIFIED if settings.tls_client_required else Callers.ANY)
         if settings.http_port:
@@ -173,8 +189,26 @@ class RouterRole:
             not_after=lambda: None if self._tls is None else self._tls.current().not_after,
         )
 
+    def _new_admission(self, keys: KeyObserver) -> Admission:
+        path = self._settings.admin_key_file
+        admin = admin_key(key_from_file(path, "admin_key_file")) if path else None
+        return Admission(keys=keys, admin=admin, clock=boot_s, wall_ms=wall_ms, metrics=self._metrics)
+
+    async def _settled(self, id: str, known: bool) -> None:
+        """See Settled."""
+        keys = self._api_keys
+        if keys is not None:
+            await self._keys_changed.until(lambda: (keys.get(id) is not None) is known, _SETTLED_S)
+
+    async def _first_news(self) -> None:
+        """Wait until the store has told its map, and its keys where they are asked for."""
+        await self._view.wait_for_first()
+        keys = self._api_keys
+        if keys is not None:
+            await self._keys_changed.until(lambda: keys.listed, None)
+
     async def _first_map(self) -> None:
-        listed = asyncio.create_task(self._view.wait_for_first())
+        listed = asyncio.create_task(self._first_news())
         try:
             await self._first_end([listed, *self._tasks])
         finally:
@@ -187,13 +221,18 @@ class RouterRole:
         for task in ended:
             task.result()
 
+    def _on_keys(self) -> None:
+        if self._admission is not None:
+            self._admission.keys_changed()
+        self._keys_changed.notify()
+
     def _on_change(self) -> None:
         if self._observer.listed:
             self._view.publish(self._observer.map)
 
 
-def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, ...]:
-    """Return the calls of the public services of a router."""
+def public_calls(router: Router, settings: RouterSettings, settled: Settled = settled_already) -> tuple[UnaryCall, ...]:
+    """Return the calls of the public services of a router. settled: waits for keys."""
     limits, timeout_s = settings.limits, settings.default_timeout_s
     search = SearchService(
         reads=router.reads, fused=router.fused, limits=limits, default_timeout_s=timeout_s, conversions=router.conversions
@@ -213,4 +252,5 @@ def public_calls(router: Router, settings: RouterSettings) -> tuple[UnaryCall, .
     )
     cluster = ClusterService(overview=router.overview, default_timeout_s=timeout_s)
     operations = OperationsService(operators=router.operations, default_timeout_s=timeout_s)
-    return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls(), *operations.calls())
+    access = AccessService(operators=router.operations, default_timeout_s=timeout_s, settled=settled)
+    return (*search.calls(), *points.calls(), *collections.calls(), *cluster.calls(), *operations.calls(), *access.calls())

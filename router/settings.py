@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from shoal.core.addresses import is_loopback
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.limits import DEFAULT_LIMITS, Limits
 from shoal.core.shown import shown
@@ -11,7 +12,25 @@ from shoal.runtime.role_settings import RoleSettings, check_client_required, che
 from shoal.runtime.settings import setting
 from shoal.wire.filters import DEEPEST_FILTER
 
-_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port", "tls_client_required"}
+_CHECKED = frozenset(each.name for each in fields(RoleSettings)) | {"http_port", "keys", "tls_client_required"}
+
+
+def check_admission(*, keys: bool, admin_key_file: str, reflection: bool, tls_client_required: bool, host: str, insecure: bool) -> None:
+    """Raise InvalidArgument for settings of keys that do not fit the others, and for a router beyond loopback that asks
+    its callers for nothing.
+    """
+    if admin_key_file and not keys:
+        raise InvalidArgument(f"admin_key_file is {admin_key_file!r}, it needs keys = true", ErrorDetails(field="admin_key_file"))
+    if keys and reflection:
+        raise InvalidArgument(
+            "reflection is true, it must be false with keys = true: it would answer without a key", ErrorDetails(field="reflection")
+        )
+    if not (keys or tls_client_required or insecure or is_loopback(host)):
+        raise InvalidArgument(
+            f"host is {host!r}, which is beyond loopback, and the router asks for no credential: set keys = true and give keys with "
+            "'shoal key create', or set tls_client_required = true; or set insecure = true instead of tls_cert",
+            ErrorDetails(field="keys"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +39,8 @@ class RouterSettings(RoleSettings):
 
     port: int = setting(7600, "public port; 0 for any free one")
     http_port: int = setting(0, "port for the same calls by HTTP/1.1; 0 is none, -1 any free one, which the log names")
+    keys: bool = setting(False, "ask for an API key with every call; see the guide, Keys")
+    admin_key_file: str = setting("", "file, mode 0600, that holds a key with every right, for the first keys")
     default_timeout_s: float = setting(10.0, "for calls that come without a deadline")
     optimize_timeout_s: float = setting(3_600.0, "for calls of Collections.Optimize that come without a deadline")
     read_patience_s: float = setting(2.0, "how long a read tries again when a shard cannot answer")
@@ -45,6 +66,14 @@ class RouterSettings(RoleSettings):
         super().__post_init__()
         check_http_port(self.http_port, self.port)
         check_client_required(self.tls_client_required, self.tls_files)
+        check_admission(
+            keys=self.keys,
+            admin_key_file=self.admin_key_file,
+            reflection=self.reflection,
+            tls_client_required=self.tls_client_required,
+            host=self.host,
+            insecure=self.insecure,
+        )
         for name, value in vars(self).items():
             if name not in _CHECKED and isinstance(value, (int, float)) and not value > 0:
                 raise InvalidArgument(f"{name} is {shown(value)}, it must be above 0", ErrorDetails(field=name))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from shoal.client.highlights import highlighted
     from shoal.client.legs import Dense, SearchLeg, Text
     from shoal.client.results import Hit, Hits, LegHit, Point, Points, SearchExplain
+    from shoal.core.access import Scope, Verb
+    from shoal.core.api_keys import KeyInfo, NewKey
     from shoal.core.collection import CollectionSpec
     from shoal.core.errors import (
         AlreadyExists,
@@ -77,9 +79,11 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "ItemProgress",
+    "KeyInfo",
     "LegExplain",
     "LegHit",
     "NamedVector",
+    "NewKey",
     "NotFound",
     "PermissionDenied",
     "PlanSummary",
@@ -89,6 +93,7 @@ __all__ = [
     "RebalancePlan",
     "RebalanceProgress",
     "ResourceExhausted",
+    "Scope",
     "SearchDefaults",
     "SearchExplain",
     "SearchLeg",
@@ -101,6 +106,7 @@ __all__ = [
     "TextExplain",
     "Unauthenticated",
     "Unavailable",
+    "Verb",
     "WordShare",
     "WorkerForgotten",
     "WorkerInfo",
@@ -116,6 +122,8 @@ _HOMES = {
     "shoal.client.highlights": ("highlighted",),
     "shoal.client.legs": ("Dense", "SearchLeg", "Text"),
     "shoal.client.results": ("Hit", "Hits", "LegHit", "Point", "Points", "SearchExplain"),
+    "shoal.core.access": ("Scope", "Verb"),
+    "shoal.core.api_keys": ("KeyInfo", "NewKey"),
     "shoal.core.collection": ("CollectionSpec",),
     "shoal.core.errors": (
         "AlreadyExists",

@@ -29,6 +29,7 @@ from shoal.deploy.ray.link import RayLink
 from shoal.deploy.ray.session import ray_session
 from shoal.deploy.settings import NODE_HOST, LocalSettings
 from shoal.deploy.supervise import Launcher, Supervisor
+from shoal.runtime.key_file import key_from_file
 from shoal.runtime.logs import event
 from shoal.runtime.server_tls import internal_tls
 from shoal.runtime.stop_signals import StopSignals
@@ -88,13 +89,14 @@ class LocalCluster:
         self._settings, self._folder, self._stop, self._stack = _wherever_we_go(settings), folder, stop, stack
         self._workers = max(settings.workers, folder.worker_count())
         self._tls: Tls | None = None
+        self._api_key = ""
         self._etcd: EtcdChild | None = None
         self._ray: OwnRay | None = None
         self._launcher: Launcher | None = None
 
     def run(self) -> None:
         """Start everything, print `ready`, serve until asked to stop. Raises ShoalError if something cannot start."""
-        self._check_tls()
+        self._check_secrets()
         endpoints = self._settings.etcd or self._start_etcd()
         if self._settings.etcd:
             asyncio.run(_check_etcd(self._settings))
@@ -111,9 +113,11 @@ class LocalCluster:
             self._say(ready_line(address, self._settings.router_http_port, secure=self._tls is not None))
             self._serve(supervisor)
 
-    def _check_tls(self) -> None:
-        """Read the certificates before anything is started with them. Raises InvalidArgument for unusable ones."""
+    def _check_secrets(self) -> None:
+        """Read certificates and keys before anything is started with them. Raises InvalidArgument for unusable ones."""
         self._tls = internal_tls(self._settings.tls_files)
+        if self._settings.keys:
+            self._api_key = key_from_file(self._settings.admin_key_file, "admin_key_file")
         if self._settings.insecure:
             self._say(f"warning: insecure: whoever reaches {self._settings.host} may read, write and delete")
 
@@ -189,7 +193,7 @@ class LocalCluster:
         while not self._stop.asked():
             self._check_ray()
             supervisor.turn(_TURN_S)
-            seen = look(address, self._workers, own_id.get(), self._tls)
+            seen = look(address, self._workers, own_id.get(), self._tls, self._api_key)
             if seen.foreign:
                 raise Unavailable(
                     f"port {self._settings.port} is in use: the router of another cluster answers at {address}; choose another --port"
@@ -219,7 +223,7 @@ class LocalCluster:
 
 def _wherever_we_go(settings: LocalSettings) -> LocalSettings:
     """Return the settings with absolute paths, because the roles run in other folders."""
-    names = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_password_file", "tls_ca", "tls_cert", "tls_key")
+    names = ("etcd_ca", "etcd_cert", "etcd_key", "etcd_password_file", "admin_key_file", "tls_ca", "tls_cert", "tls_key")
     given: dict[str, Any] = {name: getattr(settings, name) for name in names}
     absolute: dict[str, Any] = {name: str(Path(path).absolute()) for name, path in given.items() if path}
     return dataclasses.replace(settings, **absolute)

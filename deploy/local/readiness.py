@@ -19,6 +19,7 @@ from shoal.runtime.role_settings import EtcdAccessSettings
 from shoal.store.etcd.client import EtcdStore
 from shoal.store.etcd.settings import etcd_settings
 from shoal.store.keys import Keys
+from shoal.wire.api_key import bearer_metadata
 from shoal.wire.public_calls import METHODS, decoded
 from shoal.wire.remote_call import call_remote_blocking
 from shoal.wire.renewed_channel import internal_channel_of_one_call
@@ -64,16 +65,17 @@ class OwnId:
         return found.value.decode("utf-8") if found is not None else None
 
 
-def look(address: str, workers: int, own_id: str | None, tls: Tls | None = None) -> Outlook:
+def look(address: str, workers: int, own_id: str | None, tls: Tls | None = None, api_key: str = "") -> Outlook:
     """Return the state of the cluster of a router, which should have this id and number of workers.
 
-    tls: certificates of the roles; None for plain text. Takes up to a few seconds.
+    tls: certificates of the roles; None for plain text. api_key: "" for a router that asks for none. Takes up to a few
+    seconds.
     """
     with internal_channel_of_one_call(address, _MESSAGE_BYTES, tls) as channel:
         if not _serves(channel, address):
             return Outlook(lacking="the router")
         try:
-            info = _cluster(channel, address)
+            info = _cluster(channel, address, api_key)
         except ShoalError as error:
             return Outlook(lacking=f"an answer of the router ({error.message})")
     if own_id is None or info.cluster_id != own_id:
@@ -119,10 +121,11 @@ def _serves(channel: grpc.Channel, address: str) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _cluster(channel: grpc.Channel, address: str) -> ClusterInfo:
+def _cluster(channel: grpc.Channel, address: str, api_key: str) -> ClusterInfo:
     method = METHODS[DescribeCluster]
     ask = channel.unary_unary(method.path, None, None)  # Without serializers, gRPC passes bytes.
-    answer = call_remote_blocking(ask, method.encode(DescribeCluster()), ASK_TIMEOUT_S, f"router at {address}")
+    metadata = bearer_metadata(api_key) if api_key else ()
+    answer = call_remote_blocking(ask, method.encode(DescribeCluster()), ASK_TIMEOUT_S, f"router at {address}", metadata)
     info: ClusterInfo = decoded(method, answer, address)
     return info
 

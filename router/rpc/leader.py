@@ -11,7 +11,7 @@ from shoal.core.ids import CollectionId
 from shoal.core.replies import AuditPage, ShardRecovery
 from shoal.core.requests import AlterCollection, CreateCollection, DropCollection, ListAudit, RecoverShard, Request
 from shoal.v1 import coordinator_pb2_grpc
-from shoal.wire import collections, operations, recovery
+from shoal.wire import access, collections, operations, recovery
 from shoal.wire.channels import client_options
 from shoal.wire.remote_call import call_remote
 from shoal.wire.renewed_channel import internal_channel
@@ -19,6 +19,8 @@ from shoal.wire.tls import Tls
 
 # Generated code carries no types.
 _COORDINATOR_STUB: Any = coordinator_pb2_grpc.CoordinatorStub
+
+_CALLS = {**operations.CALLS, **access.CALLS}
 
 
 class GrpcLeader:
@@ -53,7 +55,7 @@ class GrpcLeader:
 
     async def operate(self, address: str, request: Request, timeout_s: float) -> Any:
         """See LeaderCalls."""
-        call = operations.CALLS[type(request)]
+        call = _CALLS[type(request)]
         return call.from_message(await self._call(address, call.name, call.to_message(request), timeout_s))
 
     async def keep(self, cluster: ClusterMap) -> None:

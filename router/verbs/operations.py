@@ -1,4 +1,6 @@
-"""Plans that balance the cluster, and workers that are taken out of it. The leading coordinator answers every call."""
+"""Plans that balance the cluster, workers that are taken out of it, and API keys. The leading coordinator answers every
+call.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from shoal.core.api_keys import CreateKey
 from shoal.core.deadline import Clock
 from shoal.core.errors import ErrorDetails, InvalidArgument
 from shoal.core.operations import ApplyRebalance
@@ -49,9 +52,9 @@ class Operations:
         named: dict[str, Any] = {}
         if hasattr(request, "asked_by"):
             named["asked_by"] = f"{request.asked_by or 'somebody'} from {caller}"
-        if isinstance(request, ApplyRebalance):
-            if request.plan is not None:
-                _check_size(request.plan)
+        if isinstance(request, ApplyRebalance) and request.plan is not None:
+            _check_size(request.plan)
+        if isinstance(request, (ApplyRebalance, CreateKey)):
             named["request_id"] = request.request_id or self._new_request_id()
         return dataclasses.replace(request, **named)  # type: ignore[type-var]
 

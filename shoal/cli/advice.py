@@ -40,13 +40,14 @@ _NEXT: dict[type[ShoalError], str] = {
     NotReached: "is a cluster running there? start one with `shoal up`, or name another with --address; --timeout waits for one",
     TlsMismatch: "files are given with --tls-ca, --tls-cert and --tls-key before the command, or by a profile",
     DeadlineExceeded: "try again with a longer --timeout",
-    Unauthenticated: "say who you are",
-    PermissionDenied: "ask for the right to do this",
+    Unauthenticated: "give a key with --api-key-file before the command, or in SHOAL_API_KEY",
+    PermissionDenied: "`shoal key list` shows what each key may do, if yours may operate",
     DataLoss: "`shoal status` names the damaged shard",
 }
 
 _WHERE_TO_LOOK = {
     "worker": "`shoal worker list` shows the workers",
+    "key": "`shoal key list` shows the keys",
     "plan": "`shoal rebalance history` shows the plans",
     **dict.fromkeys(("path", "ca", "host"), "correct that and run it again, `shoal cert init --help` tells more"),
 }

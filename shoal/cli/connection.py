@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -47,6 +47,7 @@ class Connection:
     tls_ca: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     connect: Callable[..., Client] = connect
 
 
@@ -58,12 +59,14 @@ def client_of(ctx: typer.Context, address: str | None, timeout: float | None, de
     connection: Connection = ctx.obj
     given = timeout if timeout is not None else connection.timeout_s
     usual = None if default_s is None else UsualTimeout(default_s)
+    secrets = {} if connection.api_key is None else {"api_key": connection.api_key}
     files = {"tls_ca": connection.tls_ca, "tls_cert": connection.tls_cert, "tls_key": connection.tls_key}
     return connection.connect(
         address or connection.address,
         timeout=usual if given is None else given,
         transport=connection.transport,
         **{name: path for name, path in files.items() if path},
+        **secrets,
     )
 
 

@@ -8,6 +8,7 @@ closed it; `shoal rebalance` and `shoal worker` have further ones. Each error is
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
@@ -22,6 +23,7 @@ from shoal.cli import (
     exporting,
     fit,
     importing,
+    key,
     output,
     points,
     profile,
@@ -39,6 +41,7 @@ from shoal.cli.advice import next_step
 from shoal.cli.connection import DEFAULT_ADDRESS, DEFAULT_TRANSPORT, Connection, LeftRunning
 from shoal.cli.profile_file import Profile, one_profile, path_of_profiles
 from shoal.core.errors import ShoalError
+from shoal.runtime.key_file import key_from_file
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 AGAIN = "run it again to go on, nothing is done twice"
@@ -166,6 +169,9 @@ def root(
         str | None, typer.Option(envvar="SHOAL_TLS_CERT", metavar="FILE", help="Own certificate, for routers that ask for one.")
     ] = None,
     tls_key: Annotated[str | None, typer.Option(envvar="SHOAL_TLS_KEY", metavar="FILE", help="Key of the own certificate.")] = None,
+    api_key_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File, mode 0600, with the API key (or SHOAL_API_KEY, the key itself).")
+    ] = None,
     profile_name: Annotated[
         str | None, typer.Option("--profile", envvar="SHOAL_PROFILE", metavar="NAME", help="Use the options of this profile.")
     ] = None,
@@ -192,7 +198,13 @@ def root(
         tls_ca=taken("tls_ca", tls_ca, usual.tls_ca),
         tls_cert=taken("tls_cert", tls_cert, usual.tls_cert),
         tls_key=taken("tls_key", tls_key, usual.tls_key),
+        api_key=_api_key(api_key_file),
     )
+
+
+def _api_key(file: str | None) -> str | None:
+    """Return the key of a file, else of the environment. A key is no option: others see the words of a command."""
+    return os.environ.get("SHOAL_API_KEY") or None if file is None else key_from_file(file, "--api-key-file")
 
 
 def _came_from(ctx: typer.Context, option: str, source: str) -> bool:
@@ -207,6 +219,7 @@ collection.app.command("recall")(recall.recall)
 collection.app.command("fit")(fit.fit)
 app.add_typer(collection.app, name="collection")
 app.add_typer(certificates.app, name="cert")
+app.add_typer(key.app, name="key")
 app.add_typer(profile.app, name="profile")
 app.add_typer(shard.app, name="shard")
 app.add_typer(worker.app, name="worker")

@@ -41,6 +41,8 @@ def up(
     tls_ca: Annotated[str | None, typer.Option(metavar="FILE", help="CA of all certificates, PEM; see `shoal cert init`.")] = None,
     tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate of the cluster, PEM.")] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Key of the certificate, PEM.")] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Ask for an API key with every call; needs --admin-key-file.")] = False,
+    admin_key_file: Annotated[str | None, typer.Option(metavar="FILE", help="A key with every right; see `shoal key new`.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow a host beyond loopback without TLS.")] = False,
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="TOML file with further settings; see docs/reference/settings.md.")
@@ -61,6 +63,8 @@ def up(
         "tls-ca": tls_ca,
         "tls-cert": tls_cert,
         "tls-key": tls_key,
+        "keys": "true" if keys else None,
+        "admin-key-file": admin_key_file,
         "insecure": "true" if insecure else None,
         "config": config,
     }

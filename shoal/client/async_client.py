@@ -32,6 +32,7 @@ from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.points import PointId
 from shoal.core.requests import Search
+from shoal.wire.api_key import check_api_key
 from shoal.wire.tls import TlsFiles
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ def connect_async(
     tls_ca: PathInput | None = None,
     tls_cert: PathInput | None = None,
     tls_key: PathInput | None = None,
+    api_key: str | None = None,
 ) -> AsyncClient:
     """Return an asyncio client of the cluster at `address`, for any number of event loops (of asyncio or uvloop).
 
@@ -53,8 +55,8 @@ def connect_async(
     are closed when the loop ends (`asyncio.run`, `asyncio.Runner`), when the client is closed (`async with`, `close`),
     or when it is no longer used. Raises InvalidArgument for a malformed address or an unknown transport.
     """
-    tls = tls_files_from_input(tls_ca, tls_cert, tls_key)
-    return AsyncClient(address_from_input(address, port), timeout=timeout, transport=transport, tls=tls)
+    tls, key = tls_files_from_input(tls_ca, tls_cert, tls_key), "" if api_key is None else check_api_key(api_key)
+    return AsyncClient(address_from_input(address, port), timeout=timeout, transport=transport, tls=tls, api_key=key)
 
 
 @documented_as(Client)
@@ -75,12 +77,13 @@ class AsyncClient(AwaitedCollectionCalls, AwaitedPointUpdates, AwaitedOperationC
         timeout: float | None = None,
         transport: TransportName | AsyncTransport = "auto",
         tls: TlsFiles | None = None,
+        api_key: str = "",
     ) -> None:
         """Create a client. transport: as `connect_async` takes it, or an object that sends the requests. tls: None
-        for connections without TLS.
+        for connections without TLS. api_key: "" for none.
         """
         self._verbs = Verbs(address, timeout)
-        self._driver = AsyncDriver(async_transport(transport, self._verbs.routers.addresses, tls))
+        self._driver = AsyncDriver(async_transport(transport, self._verbs.routers.addresses, tls, api_key))
 
     async def __aenter__(self) -> AsyncClient:
         return self

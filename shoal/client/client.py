@@ -29,6 +29,7 @@ from shoal.client.verbs import Verbs
 from shoal.client.writes import MESSAGES_AT_ONCE, Write
 from shoal.core.points import PointId
 from shoal.core.requests import Search
+from shoal.wire.api_key import check_api_key
 from shoal.wire.tls import TlsFiles
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ def connect(
     tls_ca: PathInput | None = None,
     tls_cert: PathInput | None = None,
     tls_key: PathInput | None = None,
+    api_key: str | None = None,
 ) -> Client:
     """Return a client of the cluster at `address`: "host:port" of a router, or several (a list, or joined by commas).
 
@@ -59,10 +61,12 @@ def connect(
     port is "https://host:port". tls_cert, tls_key: files of the client's own certificate and its key, for routers that
     ask for one. Files that are replaced are read again: new connections use them, and no call fails for it.
 
-    Raises InvalidArgument for a malformed address, an unknown transport, and files that cannot be used.
+    api_key: for routers that ask for one; it is sent with each call, so give tls_ca, too, unless the way is safe.
+
+    Raises InvalidArgument for a malformed address, an unknown transport, and files and keys that cannot be used.
     """
-    tls = tls_files_from_input(tls_ca, tls_cert, tls_key)
-    return Client(address_from_input(address, port), timeout=timeout, transport=transport, tls=tls)
+    tls, key = tls_files_from_input(tls_ca, tls_cert, tls_key), "" if api_key is None else check_api_key(api_key)
+    return Client(address_from_input(address, port), timeout=timeout, transport=transport, tls=tls, api_key=key)
 
 
 class Client(CollectionCalls, PointUpdates, OperationCalls):
@@ -76,7 +80,8 @@ class Client(CollectionCalls, PointUpdates, OperationCalls):
     consistency of a read: "session" sees this client's own acknowledged writes; "any" sees what the chosen replica has;
     "primary" sees every write that any client got acknowledged before.
 
-    `rebalance` has the verbs that spread data over the workers, `workers` those that take workers out of the cluster.
+    `rebalance` has the verbs that spread data over the workers, `workers` those that take workers out of the cluster,
+    and `keys` those of API keys.
     """
 
     def __init__(
@@ -86,12 +91,13 @@ class Client(CollectionCalls, PointUpdates, OperationCalls):
         timeout: float | None = None,
         transport: TransportName | Transport = "auto",
         tls: TlsFiles | None = None,
+        api_key: str = "",
     ) -> None:
         """Create a client. transport: as `connect` takes it, or an object that sends the requests. tls: None
-        for connections without TLS.
+        for connections without TLS. api_key: "" for none.
         """
         self._verbs = Verbs(address, timeout)
-        self._driver = SyncDriver(blocking_transport(transport, self._verbs.routers.addresses, tls))
+        self._driver = SyncDriver(blocking_transport(transport, self._verbs.routers.addresses, tls, api_key))
 
     def __enter__(self) -> Client:
         return self

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from shoal.client.documented import documented_as
 from shoal.client.flow import Flow
+from shoal.client.key_calls import AwaitedKeyCalls, KeyCalls
 from shoal.client.operation_verbs import LAST_PLAN, LOOK_EVERY_S, pause_from_input
 from shoal.client.verbs import Verbs
 from shoal.core.operations import DEFAULT_LISTED_PLANS, PlanAction, PlanSummary, RebalanceProgress, WorkerForgotten, WorkerStanding
@@ -306,6 +307,11 @@ class OperationCalls(ABC):
         """The verbs for workers: `list`, `drain`, `undrain`, `forget`."""
         return WorkerCalls(self._verbs, self._run)
 
+    @property
+    def keys(self) -> KeyCalls:
+        """The verbs for API keys: `create`, `list`, `revoke`."""
+        return KeyCalls(self._verbs, self._run)
+
     @abstractmethod
     def _run(self, flow: Flow[T]) -> T:
         """Run a flow; return its result."""
@@ -325,6 +331,11 @@ class AwaitedOperationCalls(ABC):
     def workers(self) -> AwaitedWorkerCalls:
         """The verbs for workers: `list`, `drain`, `undrain`, `forget`."""
         return AwaitedWorkerCalls(self._verbs, self._run)
+
+    @property
+    def keys(self) -> AwaitedKeyCalls:
+        """The verbs for API keys: `create`, `list`, `revoke`."""
+        return AwaitedKeyCalls(self._verbs, self._run)
 
     @abstractmethod
     async def _run(self, flow: Flow[T]) -> T:

@@ -18,9 +18,9 @@ from shoal.client.collection_verbs import READ_TIMEOUT_S, WRITE_TIMEOUT_S
 from shoal.client.flow import LEAST_ATTEMPT_S, Flow, share_of
 from shoal.client.fused_results import fused_hits_of
 from shoal.client.identity import RequestIds
+from shoal.client.key_verbs import KeyVerbs
 from shoal.client.leg_input import LookedFor, check_using, fused_pieces, legs_from_input, terms_from_input
 from shoal.client.many import Piece, groups_within, one_after_another, pieces_of
-from shoal.client.operation_verbs import OperationVerbs
 from shoal.client.pages import Pages
 from shoal.client.quick_search import QuickSearch, QuickSearches, check_queries, one_query, several_queries
 from shoal.client.results import Hits, Point, Points, hits_of, mark_explain, mark_more, points_of
@@ -49,7 +49,7 @@ GET_IDS = 1_024
 """Ids in one message of a large get: up to dimension 8,000, their vectors fit into one answer."""
 
 
-class Verbs(OperationVerbs):
+class Verbs(KeyVerbs):
     """All verbs: those of collections, of operators, and of points. See CollectionVerbs."""
 
     def __init__(self, address: str | Iterable[str], timeout: float | None) -> None:

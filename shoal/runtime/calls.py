@@ -51,9 +51,18 @@ response. It returns None for a request that the other doors have to answer or t
 """
 
 
+Admit = Callable[[str, str], "UnaryCall"]
+"""Takes the header `authorization` of a request ("" for none) and its peer, before the request is read. Returns the
+call as this caller may make it, or raises a ShoalError.
+"""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnaryCall:
-    """One unary RPC of this process. path: "/package.Service/Method". request, response: classes of its messages."""
+    """One unary RPC of this process. path: "/package.Service/Method". request, response: classes of its messages.
+
+    admit: a server asks it first, and then serves the call that it returns; None if everybody may call.
+    """
 
     path: str
     request: type[Message]
@@ -61,12 +70,21 @@ class UnaryCall:
     handle: Handler
     at_once: AtOnce | None = None
     together: Together | None = None
+    admit: Admit | None = None
 
     def behind(self, handle: Handler, at_once: AtOnce | None, together: Together | None = None) -> UnaryCall:
         """Return this call with other functions in front. at_once: None if every call has to go through `handle`;
         together: None if each has to go alone.
         """
         return replace(self, handle=handle, at_once=at_once, together=together)
+
+
+def authorization_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Return the header `authorization` of a call, "" if there is none. Several of them are one that nobody accepts."""
+    found = [value for name, value in metadata or () if name == "authorization"]
+    if len(found) == 1 and isinstance(found[0], str):
+        return found[0]
+    return ", ".join(map(str, found))
 
 
 class CallTable(Mapping[str, UnaryCall]):

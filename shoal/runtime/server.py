@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from shoal.core.addresses import joined
 from shoal.core.deadline import Clock
 from shoal.core.errors import NotInstalled, ShoalError, Unavailable
-from shoal.runtime.calls import CallTable, UnaryCall
+from shoal.runtime.calls import Admit, CallTable, UnaryCall, authorization_in
 from shoal.runtime.interceptors import reader_of
 from shoal.runtime.logs import event
 from shoal.runtime.metrics import Metrics, NoMetrics
@@ -160,6 +160,8 @@ def announced_address(host: str, address: str) -> str:
 
 def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None) -> Any:
     """Return the handler of gRPC for a call. A ShoalError ends the call with its status."""
+    if call.admit is not None:
+        return _admitting_handler(call, call.admit, announce)
     handle, at_once, read = call.handle, call.at_once, reader_of(call)
 
     async def answered(request: bytes, context: Any) -> Any:
@@ -175,4 +177,24 @@ def _handler(call: UnaryCall, announce: Callable[[Any], Awaitable[None]] | None)
             await context.abort(code_of(error), message_of(error), details_to_metadata(error))
 
     # Without serializers, gRPC passes bytes.
+    return grpc.unary_unary_rpc_method_handler(answered)
+
+
+def _admitting_handler(call: UnaryCall, admit: Admit, announce: Callable[[Any], Awaitable[None]] | None) -> Any:
+    """Return the handler of a call that needs a credential. A caller without one is not told the HTTP port either."""
+    read = reader_of(call)
+
+    async def answered(request: bytes, context: Any) -> Any:
+        try:
+            admitted = admit(authorization_in(context.invocation_metadata()), context.peer())
+            if announce is not None:
+                await announce(context)
+            if admitted.at_once is not None:
+                answer = admitted.at_once(request, context)
+                if answer is not None:
+                    return answer if isinstance(answer, bytes) else await answer()
+            return (await admitted.handle(read(request), context)).SerializeToString()
+        except ShoalError as error:
+            await context.abort(code_of(error), message_of(error), details_to_metadata(error))
+
     return grpc.unary_unary_rpc_method_handler(answered)

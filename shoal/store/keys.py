@@ -86,6 +86,15 @@ class Keys:
         """Return the key of an operator's action at that time, in ms since 1970. The keys sort by time."""
         return f"{self.audits}{_moment(time_ms)}-{id}"
 
+    @property
+    def api_keys(self) -> str:
+        """Prefix of the keys of all API keys."""
+        return f"{self.prefix}auth/keys/"
+
+    def api_key(self, id: str) -> str:
+        """Return the key of an API key."""
+        return self.api_keys + id
+
 
 def _moment(time_ms: int) -> str:
     moment = datetime.fromtimestamp(time_ms // 1000, UTC)

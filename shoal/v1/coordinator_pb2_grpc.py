@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from shoal.v1 import access_pb2 as shoal_dot_v1_dot_access__pb2
 from shoal.v1 import collections_pb2 as shoal_dot_v1_dot_collections__pb2
 from shoal.v1 import operations_pb2 as shoal_dot_v1_dot_operations__pb2
 
@@ -111,6 +112,21 @@ class CoordinatorStub(object):
                 request_serializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerRequest.SerializeToString,
                 response_deserializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerResponse.FromString,
                 _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/shoal.v1.Coordinator/CreateKey',
+                request_serializer=shoal_dot_v1_dot_access__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_access__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/shoal.v1.Coordinator/ListKeys',
+                request_serializer=shoal_dot_v1_dot_access__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_access__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/shoal.v1.Coordinator/RevokeKey',
+                request_serializer=shoal_dot_v1_dot_access__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=shoal_dot_v1_dot_access__pb2.RevokeKeyResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -207,6 +223,24 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -284,6 +318,21 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.ForgetWorker,
                     request_deserializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerRequest.FromString,
                     response_serializer=shoal_dot_v1_dot_operations__pb2.ForgetWorkerResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=shoal_dot_v1_dot_access__pb2.CreateKeyRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_access__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=shoal_dot_v1_dot_access__pb2.ListKeysRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_access__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=shoal_dot_v1_dot_access__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=shoal_dot_v1_dot_access__pb2.RevokeKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -692,6 +741,87 @@ class Coordinator(object):
             '/shoal.v1.Coordinator/ForgetWorker',
             shoal_dot_v1_dot_operations__pb2.ForgetWorkerRequest.SerializeToString,
             shoal_dot_v1_dot_operations__pb2.ForgetWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/CreateKey',
+            shoal_dot_v1_dot_access__pb2.CreateKeyRequest.SerializeToString,
+            shoal_dot_v1_dot_access__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/ListKeys',
+            shoal_dot_v1_dot_access__pb2.ListKeysRequest.SerializeToString,
+            shoal_dot_v1_dot_access__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.v1.Coordinator/RevokeKey',
+            shoal_dot_v1_dot_access__pb2.RevokeKeyRequest.SerializeToString,
+            shoal_dot_v1_dot_access__pb2.RevokeKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

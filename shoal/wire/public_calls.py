@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from shoal.core.errors import ErrorDetails, Internal, InvalidArgument, ResourceExhausted
 from shoal.core.requests import ListCollections, Request
-from shoal.wire import cluster, collections, fused_searches, operations, points, recall, recovery, searches
+from shoal.wire import access, cluster, collections, fused_searches, operations, points, recall, recovery, searches
 from shoal.wire.method import Method, Methods
 
 METHODS: Methods = {
@@ -23,6 +23,7 @@ METHODS: Methods = {
     **fused_searches.METHODS,
     **cluster.METHODS,
     **operations.METHODS,
+    **access.METHODS,
 }
 """The RPC of each class of request."""
 

@@ -10,6 +10,9 @@ import grpc
 from shoal.core.errors import ShoalError, Unavailable
 from shoal.wire.status import error_from_exception
 
+Metadata = tuple[tuple[str, str], ...]
+"""Metadata of a call: names in lower case, and values."""
+
 
 async def call_remote(
     method: Any, request: Any, timeout_s: float, peer: str, *, always_named: bool = False, unknown: type[ShoalError] | None = None
@@ -37,10 +40,10 @@ async def call_remote(
         raise Unavailable(f"{peer}: its connection was closed during the call") from None
 
 
-def call_remote_blocking(method: Any, request: Any, timeout_s: float, peer: str) -> Any:
+def call_remote_blocking(method: Any, request: Any, timeout_s: float, peer: str, metadata: Metadata = ()) -> Any:
     """Return the answer of a unary call of a blocking stub. Raises only ShoalErrors; see call_remote."""
     try:
-        return method(request, timeout=timeout_s)
+        return method(request, timeout=timeout_s, metadata=metadata) if metadata else method(request, timeout=timeout_s)
     except grpc.RpcError as error:
         raise with_peer(error_from_exception(error), peer, always_named=False) from None
 

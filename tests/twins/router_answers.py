@@ -35,6 +35,7 @@ from shoal.core.topk import HitColumns
 from shoal.core.tuning_calls import CurvePoint, SegmentCurve, ShardRecall
 from tests.twins.balancing import BalancingTwin
 from tests.twins.fused_answers import FusedTwin, stored_points
+from tests.twins.keys import KeyTwin
 from tests.twins.named_points import rows_of, vector_named
 from tests.twins.shard import point_after
 
@@ -149,7 +150,7 @@ class DictCluster:
     definition. In a collection with named vectors, a point has a dictionary of them.
 
     held_back: (builds_pending, waiting) of the next descriptions; curves, measured, explained: the answers to requests
-    for them; balancing: answers the requests of operators about plans and workers.
+    for them; balancing: answers the requests of operators about plans and workers; keys: those about API keys.
     """
 
     def __init__(self) -> None:
@@ -163,12 +164,13 @@ class DictCluster:
         self.get_at_most = 0
         """Ids that one get answers; 0: all, as an older router."""
         self.audit: list[AuditEntry] = []
-        self.balancing = BalancingTwin()
+        self.balancing, self.keys = BalancingTwin(), KeyTwin()
         self.curves, self.measured, self.explained = (CURVE,), (MEASURED,), (EXPLAINED,)
 
     def __call__(self, address: str, request: Request, timeout_s: float) -> Any:
         name = type(request).__name__
-        return getattr(self.balancing if hasattr(self.balancing, name) else self, name)(request)
+        answers = next((each for each in (self.balancing, self.keys) if hasattr(each, name)), self)
+        return getattr(answers, name)(request)
 
     def CreateCollection(self, request: calls.CreateCollection) -> str:
         if request.name in self.specs:

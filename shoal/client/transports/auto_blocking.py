@@ -23,6 +23,7 @@ class AutoTransport:
     """Sends requests over HTTP, or over gRPC where HTTP cannot be used. Thread-safe, also for forked processes.
 
     only_http: the one use of gRPC is to ask a router where its HTTP port is. tls: None for connections without TLS.
+    api_key: that is shown with each call, "" for none.
     """
 
     def __init__(
@@ -32,10 +33,11 @@ class AutoTransport:
         only_http: bool = False,
         clock: Clock = time.monotonic,
         tls: Tls | None = None,
+        api_key: str = "",
     ) -> None:
         self._message_bytes, self._only_http, self._clock = message_bytes, only_http, clock
-        self._http = HttpTransport(message_bytes, connect_s=math.inf if only_http else CONNECT_S, clock=clock, tls=tls)
-        self._grpc = GrpcTransport(message_bytes, tls=tls)
+        self._http = HttpTransport(message_bytes, connect_s=math.inf if only_http else CONNECT_S, clock=clock, tls=tls, api_key=api_key)
+        self._grpc = GrpcTransport(message_bytes, tls=tls, api_key=api_key)
         self._ways = Ways(clock, only_http=only_http)
         self._asking = ForkLock()
 

@@ -23,24 +23,28 @@ TransportName = Literal["auto", "http", "grpc"]
 NAMES: tuple[str, ...] = get_args(TransportName)
 
 
-def blocking_transport(given: TransportName | Transport, addresses: Iterable[str], files: TlsFiles | None = None) -> Transport:
+def blocking_transport(
+    given: TransportName | Transport, addresses: Iterable[str], files: TlsFiles | None = None, api_key: str = ""
+) -> Transport:
     """Return the transport of this name for a blocking client; one that is an object already as it is.
 
-    files: certificates; None for connections without TLS. Raises InvalidArgument for an unknown name, for addresses
-    that it cannot reach, and for files that cannot be used.
+    files: certificates; None for connections without TLS. api_key: "" for none. Raises InvalidArgument for an unknown
+    name, for addresses that it cannot reach, and for files that cannot be used.
     """
     if not isinstance(given, str) and hasattr(given, "send"):
         return given
     name, tls = _checked(given, addresses, files), _opened(files)
     made: dict[str, Callable[[], Transport]] = {
-        "auto": lambda: AutoTransport(tls=tls),
-        "http": lambda: AutoTransport(only_http=True, tls=tls),
-        "grpc": lambda: GrpcTransport(tls=tls),
+        "auto": lambda: AutoTransport(tls=tls, api_key=api_key),
+        "http": lambda: AutoTransport(only_http=True, tls=tls, api_key=api_key),
+        "grpc": lambda: GrpcTransport(tls=tls, api_key=api_key),
     }
     return made[name]()
 
 
-def async_transport(given: TransportName | AsyncTransport, addresses: Iterable[str], files: TlsFiles | None = None) -> AsyncTransport:
+def async_transport(
+    given: TransportName | AsyncTransport, addresses: Iterable[str], files: TlsFiles | None = None, api_key: str = ""
+) -> AsyncTransport:
     """Return the transport of this name for an asyncio client, which has one of each event loop; one that is an object
     already as it is.
 
@@ -50,9 +54,9 @@ def async_transport(given: TransportName | AsyncTransport, addresses: Iterable[s
         return given
     name, tls = _checked(given, addresses, files), _opened(files)
     made: dict[str, Callable[[], AsyncBytesTransport]] = {
-        "auto": lambda: AsyncAutoTransport(tls=tls),
-        "http": lambda: AsyncAutoTransport(only_http=True, tls=tls),
-        "grpc": lambda: AsyncGrpcTransport(tls=tls),
+        "auto": lambda: AsyncAutoTransport(tls=tls, api_key=api_key),
+        "http": lambda: AsyncAutoTransport(only_http=True, tls=tls, api_key=api_key),
+        "grpc": lambda: AsyncGrpcTransport(tls=tls, api_key=api_key),
     }
     return LoopTransports(made[name])
 

@@ -16,6 +16,7 @@ from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import NotConnected, PreconditionFailed
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
+from shoal.wire.api_key import bearer_metadata
 from shoal.wire.channels import client_options, open_aio_channel
 from shoal.wire.public_calls import METHODS, decoded, encoded
 from shoal.wire.renewed_channel import RenewedChannel
@@ -29,8 +30,9 @@ class AsyncGrpcTransport:
     one.
     """
 
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, tls: Tls | None = None) -> None:
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, tls: Tls | None = None, api_key: str = "") -> None:
         self._message_bytes, self._tls = message_bytes, tls
+        self._more: dict[str, Any] = {"metadata": bearer_metadata(api_key)} if api_key else {}
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._stubs: dict[tuple[str, str], Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,7 +63,7 @@ class AsyncGrpcTransport:
         path = METHODS[kind].path
         stub = self._stub(address, path)
         try:
-            call = stub(data, timeout=timeout_s)
+            call = stub(data, timeout=timeout_s, **self._more)
             return await call, call
         except grpc.aio.AioRpcError as error:
             if told is not None:

@@ -16,6 +16,7 @@ from shoal.client.transports.wrong_address import error_of_call
 from shoal.core.errors import PreconditionFailed, ShoalError
 from shoal.core.limits import DEFAULT_LIMITS
 from shoal.core.requests import Request
+from shoal.wire.api_key import bearer_metadata
 from shoal.wire.channels import client_options, open_channel
 from shoal.wire.public_calls import METHODS, decoded, encoded
 from shoal.wire.tls import Tls
@@ -31,8 +32,9 @@ class GrpcTransport:
     have changed, the next call opens a new channel; calls that run end on the old one.
     """
 
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, tls: Tls | None = None) -> None:
+    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, tls: Tls | None = None, api_key: str = "") -> None:
         self._message_bytes, self._tls = message_bytes, tls
+        self._more: dict[str, Any] = {"metadata": bearer_metadata(api_key)} if api_key else {}
         self._version = 0
         """Of the certificates of the channels."""
         self._lock = ForkLock()
@@ -53,7 +55,7 @@ class GrpcTransport:
         """Return the bytes of the answer to a request of this kind, whose bytes are given. Raises a ShoalError."""
         path = METHODS[kind].path
         try:
-            return cast(bytes, self._stub(address, path)(data, timeout=timeout_s))
+            return cast(bytes, self._stub(address, path)(data, timeout=timeout_s, **self._more))
         except grpc.RpcError as error:
             raise self._error(error, address, path, timeout_s) from None
         except ValueError:
@@ -63,7 +65,7 @@ class GrpcTransport:
         """Do what `exchange` does. told: called with the metadata before the answer, also before that of an error."""
         path = METHODS[kind].path
         try:
-            answer, call = self._stub(address, path).with_call(data, timeout=timeout_s)
+            answer, call = self._stub(address, path).with_call(data, timeout=timeout_s, **self._more)
         except grpc.RpcError as error:
             told(cast(Any, error).initial_metadata())
             raise self._error(error, address, path, timeout_s) from None

@@ -43,10 +43,10 @@ class HeldStub:
     def __init__(self, stub: Any, held: HeldChannel) -> None:
         self._stub, self._held = stub, held
 
-    def __call__(self, data: bytes, *, timeout: float) -> Any:
+    def __call__(self, data: bytes, *, timeout: float, **more: Any) -> Any:
         """Call, as the stub of gRPC does. The caller keeps this object until the call has ended."""
-        return self._stub(data, timeout=timeout)
+        return self._stub(data, timeout=timeout, **more)
 
-    def with_call(self, data: bytes, *, timeout: float) -> Any:
+    def with_call(self, data: bytes, *, timeout: float, **more: Any) -> Any:
         """See __call__."""
-        return self._stub.with_call(data, timeout=timeout)
+        return self._stub.with_call(data, timeout=timeout, **more)

@@ -25,10 +25,10 @@ from shoal.wire.tls import Tls
 class _AsyncLines:
     """The connections to one place: those of usual calls, and those of calls that take minutes."""
 
-    def __init__(self, place: HttpPlace, client: str, most_bytes: int, connect_s: float, tls: Tls | None) -> None:
+    def __init__(self, place: HttpPlace, client: str, most_bytes: int, connect_s: float, tls: Tls | None, api_key: str) -> None:
         given_s = math.inf if place.named.startswith(SCHEMES) else connect_s
         name = host_of(place.named)
-        self.heads = RequestHeads(place.address, client, place.server)
+        self.heads = RequestHeads(place.address, client, place.server, api_key)
         self.usual, self.patient = (
             AsyncPool(place.address, named=place.named, most=most, message_bytes=most_bytes, connect_s=given_s, tls=tls, server_name=name)
             for most in (MOST, MOST_PATIENT)
@@ -42,8 +42,10 @@ class AsyncHttpTransport:
     tls: None for connections without TLS.
     """
 
-    def __init__(self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, connect_s: float = math.inf, tls: Tls | None = None) -> None:
-        self._most_bytes, self._connect_s, self._tls = message_bytes + OVERHEAD_BYTES, connect_s, tls
+    def __init__(
+        self, message_bytes: int = DEFAULT_LIMITS.message_bytes, *, connect_s: float = math.inf, tls: Tls | None = None, api_key: str = ""
+    ) -> None:
+        self._most_bytes, self._connect_s, self._tls, self._api_key = message_bytes + OVERHEAD_BYTES, connect_s, tls, api_key
         self._client = uuid.uuid4().hex
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines: dict[HttpPlace, _AsyncLines] = {}
@@ -95,6 +97,6 @@ class AsyncHttpTransport:
             old = self._lines.pop(other)
             old.usual.retire()
             old.patient.retire()
-        made = self._lines[place] = _AsyncLines(place, self._client, self._most_bytes, self._connect_s, self._tls)
+        made = self._lines[place] = _AsyncLines(place, self._client, self._most_bytes, self._connect_s, self._tls, self._api_key)
         self._every.add(made)
         return made

@@ -28,10 +28,12 @@ from shoal.wire.tls import Tls
 class _BlockingLines:
     """The connections to one place: those of usual calls, and those of calls that take minutes."""
 
-    def __init__(self, place: HttpPlace, client: str, message_bytes: int, connect_s: float, clock: Clock, tls: Tls | None) -> None:
+    def __init__(
+        self, place: HttpPlace, client: str, message_bytes: int, connect_s: float, clock: Clock, tls: Tls | None, api_key: str
+    ) -> None:
         given_s = math.inf if place.named.startswith(SCHEMES) else connect_s
         encryption = None if tls is None else Encryption(tls, host_of(place.named))
-        self.heads = RequestHeads(place.address, client, place.server)
+        self.heads = RequestHeads(place.address, client, place.server, api_key)
         self.usual, self.patient = (
             BlockingPool(
                 place.address,
@@ -60,9 +62,10 @@ class HttpTransport:
         connect_s: float = math.inf,
         clock: Clock = time.monotonic,
         tls: Tls | None = None,
+        api_key: str = "",
     ) -> None:
         self._most_bytes = message_bytes + OVERHEAD_BYTES
-        self._connect_s, self._clock, self._tls = connect_s, clock, tls
+        self._connect_s, self._clock, self._tls, self._api_key = connect_s, clock, tls, api_key
         self._lock = ForkLock()
         self._client = uuid.uuid4().hex
         self._lines: dict[HttpPlace, _BlockingLines] = {}
@@ -109,9 +112,12 @@ class HttpTransport:
                 raise PreconditionFailed("this client is closed")
             if place not in self._lines:
                 self._retire_others(place)
-                self._lines[place] = _BlockingLines(place, self._client, self._most_bytes, self._connect_s, self._clock, self._tls)
+                self._lines[place] = self._new_lines(place)
                 self._every.add(self._lines[place])
             return self._lines[place]
+
+    def _new_lines(self, place: HttpPlace) -> _BlockingLines:
+        return _BlockingLines(place, self._client, self._most_bytes, self._connect_s, self._clock, self._tls, self._api_key)
 
     def _retire_others(self, place: HttpPlace) -> None:
         """Give up the places where the same router was before."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from shoal.core.errors import BUSY_RETRY_S, ErrorDetails, Internal, ResourceExhausted, ShoalError, Unavailable
+from shoal.core.errors import BUSY_RETRY_S, ErrorDetails, Internal, ResourceExhausted, ShoalError, Unauthenticated, Unavailable
 from shoal.wire.connect import HTTP_STATUS, JSON, PROTO, error_to_json, refusal_to_json
 
 _REASONS = {each.value: each.phrase for each in HTTPStatus} | {499: "Client Closed Request"}
+
+_CHALLENGE = b"www-authenticate: Bearer\r\n"
+"""Tells with which kind of credential the same request may be answered (RFC 6750)."""
 
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Answer to `Expect: 100-continue`, before the body is sent."""
@@ -25,7 +28,8 @@ class FailedAnswer:
 
 def failure_of(error: ShoalError, http_status: int | None = None) -> FailedAnswer:
     """Return the answer to a call that ended with an error. http_status: instead of that of the protocol."""
-    return FailedAnswer(http_status=http_status or HTTP_STATUS[error.status], body=error_to_json(error))
+    headers = _CHALLENGE if isinstance(error, Unauthenticated) else b""
+    return FailedAnswer(http_status=http_status or HTTP_STATUS[error.status], body=error_to_json(error), headers=headers)
 
 
 def refusal(http_status: int, status: str, message: str, headers: bytes = b"") -> FailedAnswer:

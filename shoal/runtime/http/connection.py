@@ -56,7 +56,7 @@ class HttpConnection(asyncio.Protocol):
             self._reader.close()
             self.abort()
             return
-        self._peer = peer_text(transport.get_extra_info("peername"))
+        self._peer = self._reader.peer = peer_text(transport.get_extra_info("peername"))
         keep_alive(transport.get_extra_info("socket"))
         self._server.connected(self)
 
@@ -236,7 +236,7 @@ class HttpConnection(asyncio.Protocol):
         head, server = request.head, self._server
         deadline_s = None if head.timeout_s is None else request.arrived_s + head.timeout_s
         context = HttpCallContext(head, self._peer, self._loop.time, deadline_s)
-        together = head.served.call.together
+        together = request.call.together
         if together is None or head.json:
             return self._called_alone(request, context)
         self._asked = request
@@ -265,9 +265,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             work = answer_json(request, context, server.conversions) if head.json else answer_binary(request, context)
         self._asked = request
-        self._call = RunningCall(
-            work, method=head.served.call.path, running=server.running, deadline_s=context.deadline_s, told=self._ended
-        )
+        self._call = RunningCall(work, method=request.call.path, running=server.running, deadline_s=context.deadline_s, told=self._ended)
         return None
 
     def _ended(self, answer: Answer) -> None:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shoal.core.errors import ErrorDetails, InvalidArgument
@@ -27,8 +27,8 @@ HEALTH_PATH = b"/health"
 
 _HOST, _TYPE, _LENGTH, _CODING, _TRANSFER = b"host", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"
 _EXPECT, _TIMEOUT, _VERSION, _CLIENT = b"expect", TIMEOUT_HEADER.encode(), VERSION_HEADER.encode(), CLIENT_HEADER.encode()
-_SERVER = SERVER_HEADER.encode()
-_KNOWN = frozenset({_SERVER, _HOST, _TYPE, _LENGTH, _CODING, _TRANSFER, _EXPECT, _TIMEOUT, _VERSION, _CLIENT})
+_SERVER, _AUTHORIZATION = SERVER_HEADER.encode(), b"authorization"
+_KNOWN = frozenset({_SERVER, _AUTHORIZATION, _HOST, _TYPE, _LENGTH, _CODING, _TRANSFER, _EXPECT, _TIMEOUT, _VERSION, _CLIENT})
 _PROTO, _JSON = PROTO.encode(), JSON.encode()
 
 _VERSIONS = ("1.1", "1.0")
@@ -54,7 +54,8 @@ class CallHead:
     """A request for a call.
 
     json: whether its messages are JSON. timeout_s: None without a deadline. client: the name that the client gave
-    itself, "" for none. goes_on: whether the client waits for "100 Continue" before it sends the body.
+    itself, "" for none. goes_on: whether the client waits for "100 Continue" before it sends the body. authorization:
+    the header of this name, "" for none.
     """
 
     served: ServedCall
@@ -62,7 +63,8 @@ class CallHead:
     timeout_s: float | None
     client: str
     goes_on: bool
-    fields: Fields
+    fields: Fields = field(repr=False)
+    authorization: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,15 @@ def _call_head(served: ServedCall, known: Mapping[bytes, bytes], fields: Fields)
         _check_version(known.get(_VERSION))
     except InvalidArgument as error:
         return _refused(failure_of(error), known)
-    return CallHead(served=served, json=kind == _JSON, timeout_s=timeout_s, client=client, goes_on=_goes_on(known), fields=fields)
+    return CallHead(
+        served=served,
+        json=kind == _JSON,
+        timeout_s=timeout_s,
+        client=client,
+        goes_on=_goes_on(known),
+        fields=fields,
+        authorization=known.get(_AUTHORIZATION, b"").decode("latin-1"),
+    )
 
 
 def _timeout_s(value: bytes | None) -> float | None:

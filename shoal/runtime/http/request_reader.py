@@ -15,7 +15,9 @@ from typing import NamedTuple
 import httptools
 
 from shoal.core.deadline import Clock
-from shoal.runtime.http.answers import BUSY, FailedAnswer, refusal, too_large
+from shoal.core.errors import ShoalError
+from shoal.runtime.calls import UnaryCall
+from shoal.runtime.http.answers import BUSY, FailedAnswer, failure_of, refusal, too_large
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.request_head import CallHead, Head, HealthHead, RefusedHead, ServedCall, read_head
 
@@ -70,12 +72,16 @@ _BETWEEN, _HEAD, _BODY, _ENDED = ReadPhase
 
 
 class CallRequest(NamedTuple):
-    """A request for a call, complete. arrived_s: when its head was complete. last: its answer ends the connection."""
+    """A request for a call, complete. arrived_s: when its head was complete. last: its answer ends the connection.
+
+    call: as its caller may make it.
+    """
 
     head: CallHead
     body: bytes
     arrived_s: float
     last: bool
+    call: UnaryCall
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +110,11 @@ class _Stop(Exception):
 class RequestReader:
     """Reads requests. `ready`: complete requests in order; whoever answers them takes them out.
 
-    `begun`: number of requests of which a byte has come. `waits_to_go_on`: the peer waits for "100 Continue".
+    `begun`: number of requests of which a byte has come. `waits_to_go_on`: the peer waits for "100 Continue". `peer`:
+    the other end, for those that admit callers; set it before the first byte is read.
+
+    A caller is admitted once the head is complete. The body of one that is not is read, so that the connection can go
+    on, and is not kept.
     """
 
     def __init__(
@@ -125,9 +135,11 @@ class RequestReader:
         self.phase = _BETWEEN
         self.begun = 0
         self.waits_to_go_on = False
+        self.peer = ""
         self._unheard_bytes = 0
         self._target = b""
         self._head: Head = HealthHead()
+        self._call: UnaryCall | None = None
         self._fields: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._clear()
@@ -159,12 +171,17 @@ class RequestReader:
         if found is None:
             return False
         head, body = found
+        call = self._admitted(head)
+        if isinstance(call, FailedAnswer):
+            self.begun += 1
+            self.ready.append(RefusedRequest(failure=call, last=False))
+            return True
         held = self._held
         if held.now + len(body) > held.most:
             return False
         held.now += len(body)
         self.begun += 1
-        self.ready.append(CallRequest(head=head, body=body, arrived_s=self._clock(), last=False))
+        self.ready.append(CallRequest(head=head, body=body, arrived_s=self._clock(), last=False, call=call))
         return True
 
     def _note_seen(self, data: bytes | memoryview, request: Request) -> None:
@@ -226,6 +243,12 @@ class RequestReader:
             limits=self._limits,
             server_id=self._server_id,
         )
+        if type(head) is CallHead:
+            call = self._admitted(head)
+            if isinstance(call, FailedAnswer):
+                head = RefusedHead(failure=call, at_once=head.goes_on)
+            else:
+                self._call = call
         if type(head) is RefusedHead and head.at_once:
             self._stop(head.failure)
         self._head = head
@@ -257,7 +280,8 @@ class RequestReader:
         if type(head) is CallHead:
             pieces = self._pieces
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self.ready.append(CallRequest(head=head, body=body, arrived_s=self._arrived_s, last=last))
+            assert self._call is not None
+            self.ready.append(CallRequest(head=head, body=body, arrived_s=self._arrived_s, last=last, call=self._call))
         elif type(head) is RefusedHead:
             self.ready.append(RefusedRequest(failure=head.failure, last=last, bodiless=self._bodiless))
         else:
@@ -273,6 +297,16 @@ class RequestReader:
         self._pieces = []
         self._last = self._bodiless = False
         self._arrived_s = 0.0
+
+    def _admitted(self, head: CallHead) -> UnaryCall | FailedAnswer:
+        """Return the call as its caller may make it, or why it may not."""
+        call = head.served.call
+        if call.admit is None:
+            return call
+        try:
+            return call.admit(head.authorization, self.peer)
+        except ShoalError as error:
+            return failure_of(error)
 
     def _is_head_too_large(self) -> bool:
         if self._unheard_bytes <= self._limits.head_bytes:

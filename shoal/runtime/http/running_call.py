@@ -106,7 +106,7 @@ def answer_at_once(request: CallRequest, context: HttpCallContext) -> Answer | L
     """Return the answer of the synchronous door of a call, in bytes, or the work that gives it in a task. Returns None
     if the handler of the call has to run in a task.
     """
-    call = request.head.served.call
+    call = request.call
     if call.at_once is None:
         return None
     try:
@@ -128,14 +128,13 @@ def _untold(answer: Answer) -> None:
 
 async def answer_binary(request: CallRequest, context: HttpCallContext) -> bytes:
     """Return the bytes of the answer to a call."""
-    served = request.head.served
-    answer = await served.call.handle(served.read(request.body), context)
+    answer = await request.call.handle(request.head.served.read(request.body), context)
     return answer.SerializeToString()  # type: ignore[no-any-return]
 
 
 async def answer_json(request: CallRequest, context: HttpCallContext, conversions: FairPool) -> bytes:
     """Return the answer to a call as JSON. Much JSON is read and written in a thread of `conversions`."""
-    call = request.head.served.call
+    call = request.call
 
     async def aside(size: int, work: Callable[[], Any]) -> Any:
         remaining_s = context.time_remaining()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shoal.wire.api_key import AUTHORIZATION, bearer
 from shoal.wire.connect import CLIENT_HEADER, MOST_TIMEOUT_DIGITS, PROTO, TIMEOUT_HEADER, VERSION, VERSION_HEADER
 
 SERVER_HEADER = "shoal-server"
@@ -14,15 +15,17 @@ class RequestHeads:
     """The heads of requests of one client to one server.
 
     address: "host:port" of the server. client: name of the client. server: id that the server must have, "" for any.
+    api_key: "" for none.
     """
 
-    def __init__(self, address: str, client: str, server: str = "") -> None:
+    def __init__(self, address: str, client: str, server: str = "", api_key: str = "") -> None:
         lines = {
             "host": address,
             "content-type": PROTO,
             VERSION_HEADER: VERSION,
             CLIENT_HEADER: client,
             **({SERVER_HEADER: server} if server else {}),
+            **({AUTHORIZATION: bearer(api_key)} if api_key else {}),
         }
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._begun: dict[str, bytes] = {}

@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.coordinator.administer import Administrator
+from shoal.coordinator.key_requests import KeyRequests
 from shoal.coordinator.operate import Operator
 from shoal.coordinator.recover import Recoverer
 from shoal.coordinator.service import UNBOUNDED_CALL_S, CoordinatorService, timeout_s_of
@@ -79,7 +80,8 @@ class Caller:
 
 
 def served(clerk: Clerk, limits: Limits | None = None) -> CoordinatorService:
-    return CoordinatorService(cast(Administrator, clerk), cast(Recoverer, clerk), cast(Operator, clerk), limits or Limits())
+    administrator, recoverer, operator = cast(Administrator, clerk), cast(Recoverer, clerk), cast(Operator, clerk)
+    return CoordinatorService(administrator, recoverer, operator, cast(KeyRequests, clerk), limits or Limits())
 
 
 def creating(remaining_s: float | None = None, limits: Limits | None = None, **fields: object) -> tuple[object, ...]:
@@ -187,7 +189,8 @@ def test_what_operators_ask_is_handed_on_and_its_answer_comes_back(kind: type[Re
         return answer
 
     operator = SimpleNamespace(**{OPERATOR_METHODS[kind]: answered})
-    service = CoordinatorService(cast(Administrator, None), cast(Recoverer, None), cast(Operator, operator), Limits())
+    none: Any = None
+    service = CoordinatorService(none, none, cast(Operator, operator), none, Limits())
     call = CALLS[kind]
     message = asyncio.run(getattr(service, call.name)(call.to_message(asked), cast(CallContext, Caller(1.0))))
     assert call.from_message(message) == answer

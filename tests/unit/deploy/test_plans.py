@@ -53,6 +53,18 @@ def test_the_http_port_of_the_router_lies_beside_its_port_unless_it_is_given(giv
     assert combined.role.worker.http_port == ANY_PORT
 
 
+def test_the_router_asks_for_keys_where_the_cluster_does() -> None:
+    _, combined = plans_of(LocalSettings(keys=True, admin_key_file="key"), 1)
+    assert isinstance(combined.role, CombinedPlan)
+    assert (combined.role.router.keys, combined.role.router.admin_key_file) == (True, "key")
+
+
+@pytest.mark.parametrize("given", [{"keys": True}, {"admin_key_file": "key"}])
+def test_keys_need_the_key_of_the_one_that_starts_the_cluster(given: dict[str, bool]) -> None:
+    with pytest.raises(InvalidArgument, match="admin_key_file"):
+        LocalSettings(**given)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("given", [{"http_port": -3}, {"http_port": 7600}, {"port": 65_500}])
 def test_an_http_port_that_cannot_be_is_refused(given: dict[str, int]) -> None:
     with pytest.raises(InvalidArgument, match="http_port"):

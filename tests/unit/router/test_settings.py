@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shoal.core.errors import InvalidArgument
@@ -45,8 +47,27 @@ def test_every_limit_can_be_set() -> None:
         {"max_filter_values": 0},
         {"default_timeout_s": -1.0},
         {"read_patience_s": float("nan")},
+        {"admin_key_file": "key"},
+        {"reflection": True, "keys": True},
     ],
 )
 def test_impossible_values_are_refused_by_name(values: dict[str, float]) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(values))):
         RouterSettings(**values)
+
+
+TLS = {"tls_ca": "ca", "tls_cert": "cert", "tls_key": "key"}
+
+
+@pytest.mark.parametrize(
+    "credential", [{"keys": True, **TLS}, {"tls_client_required": True, **TLS}, {"insecure": True}, {"keys": True, "insecure": True}]
+)
+def test_a_router_beyond_loopback_asks_for_a_credential_or_says_that_it_does_not(credential: dict[str, Any]) -> None:
+    assert RouterSettings(host="0.0.0.0", **credential).host == "0.0.0.0"
+
+
+def test_a_router_beyond_loopback_that_asks_for_nothing_is_refused_with_the_ways_out() -> None:
+    with pytest.raises(InvalidArgument, match=r"keys = true.*tls_client_required = true.*insecure = true") as refused:
+        RouterSettings(host="0.0.0.0", **TLS)  # type: ignore[arg-type]
+    assert refused.value.details.field == "keys"
+    assert RouterSettings(**TLS).keys is False  # type: ignore[arg-type]

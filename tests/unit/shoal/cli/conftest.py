@@ -24,16 +24,18 @@ class Ended:
 
 class Shoal:
     """Runs the command line over a cluster that is a dictionary. connects: (address, timeout) of each client that was
-    made; transports: its transport; files: its files of TLS.
+    made; transports: its transport; files: its files of TLS; api_keys: its keys.
     """
 
     def __init__(self) -> None:
         self.cluster, self.connects, self.clients, self.transports, self.files = DictCluster(), [], [], [], []
+        self.api_keys = []
 
-    def connect(self, address: str, timeout: float | None, transport: str, **files: str):
+    def connect(self, address: str, timeout: float | None, transport: str, api_key: str | None = None, **files: str):
         self.files.append(files)
         self.connects.append((address, timeout))
         self.transports.append(transport)
+        self.api_keys.append(api_key)
         self.clients.append(client_with(self.answer, timeout=timeout, clock=PausingClock()))
         return self.clients[-1]
 

@@ -50,6 +50,7 @@ def test_the_tree_is_whole():
         *(f"shoal {verb}" for verb in verbs),
         *(f"shoal collection {noun}" for noun in nouns),
         *(f"shoal cert {verb}" for verb in ("init", "show")),
+        *(f"shoal key {verb}" for verb in ("new", "create", "list", "revoke")),
         *(f"shoal profile {verb}" for verb in PROFILE_VERBS),
         *(f"shoal rebalance {verb}" for verb in REBALANCE_VERBS),
         *(f"shoal worker {verb}" for verb in WORKER_VERBS),

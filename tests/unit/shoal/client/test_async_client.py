@@ -7,6 +7,7 @@ import uvloop
 
 import shoal
 from shoal.client import writes
+from shoal.client.key_calls import AwaitedKeyCalls, KeyCalls
 from shoal.client.operation_calls import AwaitedRebalanceCalls, AwaitedWorkerCalls, RebalanceCalls, WorkerCalls
 from shoal.core.errors import DeadlineExceeded, InvalidArgument, NotFound, PreconditionFailed, ShoalError, Unavailable
 from shoal.core.requests import Count, Upsert
@@ -41,8 +42,8 @@ def small_messages(monkeypatch):
 
 
 GROUPS = {
-    shoal.Client: {"rebalance": RebalanceCalls, "workers": WorkerCalls},
-    shoal.AsyncClient: {"rebalance": AwaitedRebalanceCalls, "workers": AwaitedWorkerCalls},
+    shoal.Client: {"rebalance": RebalanceCalls, "workers": WorkerCalls, "keys": KeyCalls},
+    shoal.AsyncClient: {"rebalance": AwaitedRebalanceCalls, "workers": AwaitedWorkerCalls, "keys": AwaitedKeyCalls},
 }
 
 

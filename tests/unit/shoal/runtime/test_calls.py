@@ -6,7 +6,7 @@ import pytest
 
 from shoal.runtime.calls import CallTable, UnaryCall, calls_of
 from shoal.v1 import search_pb2
-from shoal.wire.services import CLUSTER, COLLECTIONS, COORDINATOR, OPERATIONS, POINTS, REPLICATION, SEARCH, WORKER
+from shoal.wire.services import ACCESS, CLUSTER, COLLECTIONS, COORDINATOR, OPERATIONS, POINTS, REPLICATION, SEARCH, WORKER
 
 
 class Searcher:
@@ -66,6 +66,7 @@ def paths_of(calls: tuple[UnaryCall, ...]) -> set[str]:
 
 def test_every_rpc_of_every_service_is_served() -> None:
     from shoal.coordinator.service import CoordinatorService
+    from shoal.router.rpc.access_service import AccessService
     from shoal.router.rpc.cluster_service import ClusterService
     from shoal.router.rpc.collections_service import CollectionsService
     from shoal.router.rpc.operations_service import OperationsService
@@ -80,6 +81,7 @@ def test_every_rpc_of_every_service_is_served() -> None:
         (COLLECTIONS, CollectionsService),
         (CLUSTER, ClusterService),
         (OPERATIONS, OperationsService),
+        (ACCESS, AccessService),
         (COORDINATOR, CoordinatorService),
         (WORKER, WorkerServicer),
         (REPLICATION, ReplicationServicer),

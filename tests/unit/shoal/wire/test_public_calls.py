@@ -11,8 +11,9 @@ import pytest
 from google.protobuf import message_factory
 
 from shoal.client.transports.grpc_blocking import GrpcTransport
-from shoal.core import operations
+from shoal.core import api_keys, operations
 from shoal.core import requests as calls
+from shoal.core.access import ALL_SCOPES
 from shoal.core.errors import Internal, PreconditionFailed, ResourceExhausted
 from shoal.core.filter import HasId, In, Range
 from shoal.core.fused_search import DenseLeg, FusedSearch, TextLeg
@@ -25,10 +26,10 @@ from shoal.core.replies import ReplicaInfo, Written
 from shoal.core.shard_calls import Breadth, Exact, QueryGroup, RecallTarget
 from shoal.core.text_query import TextAsk
 from shoal.core.tuning_calls import ShardRecall
-from shoal.v1 import cluster_pb2, collections_pb2, common_pb2, operations_pb2, points_pb2, search_pb2
+from shoal.v1 import access_pb2, cluster_pb2, collections_pb2, common_pb2, operations_pb2, points_pb2, search_pb2
 from shoal.wire.public_calls import METHODS
 
-FILES = (cluster_pb2, collections_pb2, operations_pb2, points_pb2, search_pb2)
+FILES = (access_pb2, cluster_pb2, collections_pb2, operations_pb2, points_pb2, search_pb2)
 SERVICES = {service.full_name: service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()}
 READ = calls.ReadAs(tokens=(calls.ShardToken("i", 1, 9),))
 POINTS = PointColumns(ids=id_array([1, "a"]), vectors=np.ones((2, 3), np.float32), payloads=(b"{}", None))
@@ -85,6 +86,9 @@ SAMPLES = [
     operations.DrainWorker(worker="w", primaries_only=True, asked_by="me"),
     operations.UndrainWorker(worker="w", asked_by="me"),
     operations.ForgetWorker(worker="w", confirmed=True, asked_by="me"),
+    api_keys.CreateKey(name="app", scopes=ALL_SCOPES, lifetime_s=1.0, rate_per_s=2.0, burst=3, concurrency=4, request_id="r"),
+    api_keys.ListKeys(),
+    api_keys.RevokeKey(id="0a" * 6, asked_by="me"),
 ]
 
 
