@@ -112,8 +112,8 @@ def _security_problems(cluster: ClusterInfo, now: float | None) -> list[str]:
     """Return what lets strangers in, or soon keeps everybody out, as the router that answered tells of itself."""
     if cluster.insecure:
         return [
-            "the router listens beyond loopback without TLS (insecure = true), so whoever reaches it may read, write and delete; "
-            "make certificates with `shoal cert init`"
+            "the router listens beyond loopback without TLS (insecure = true): whoever reaches it may read, write and delete, or, "
+            "where it asks for keys, take one on its way; make certificates with `shoal cert init`"
         ]
     if now is None or cluster.certificate_not_after is None:
         return []
