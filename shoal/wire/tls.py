@@ -135,7 +135,7 @@ class Tls:
             name = files.name_of("ca")
             raise InvalidArgument(f"{name} is empty, TLS needs the file of an authority", ErrorDetails(field=name))
         self.files = files
-        self._clock, self._looking = clock, threading.Lock()
+        self._clock, self._looking, self._process = clock, threading.Lock(), os.getpid()
         self._seen: _Signature | None = _signature(files)
         self._material = _read(files, version=1)
         self._forget_unsettled()
@@ -144,11 +144,15 @@ class Tls:
 
     def current(self) -> TlsMaterial:
         """Return the newest usable contents of the files, which are looked at once in LOOK_EVERY_S. Never raises."""
-        if self._clock() >= self._look_at and self._looking.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._looking.release()
+        if self._clock() >= self._look_at:
+            if self._process != os.getpid():
+                # Forked, perhaps while a thread of the parent looked: that thread will not release the lock here.
+                self._looking, self._process = threading.Lock(), os.getpid()
+            if self._looking.acquire(blocking=False):
+                try:
+                    self._look()
+                finally:
+                    self._looking.release()
         return self._material
 
     def server_credentials(self, *, client_required: bool) -> grpc.ServerCredentials:

@@ -202,3 +202,15 @@ def test_a_certificate_has_the_names_it_was_made_for(authority: Authority) -> No
 
 def test_keys_are_not_shown(authority: Authority) -> None:
     assert "PRIVATE" not in repr(Tls(authority.internal()).current())
+
+
+def test_a_process_that_was_forked_while_its_parent_looked_looks_for_itself(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Steps()
+    tls = Tls(authority.internal(), clock=clock)
+    parent = os.getpid()
+    assert tls._looking.acquire(blocking=False)
+    authority.internal()
+    clock.next_look()
+    assert tls.current().version == 1
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    assert tls.current().version == 2
