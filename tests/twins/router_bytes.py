@@ -13,9 +13,9 @@ from shoal.core.fused_search import FusedFound
 from shoal.core.replies import Found
 from shoal.core.requests import Request
 from shoal.v1 import cluster_pb2, collections_pb2, points_pb2, search_pb2
-from shoal.wire import cluster, collections, fused_searches, operations, points, recall, recovery, searches
+from shoal.wire import access, cluster, collections, fused_searches, operations, points, recall, recovery, searches
 from shoal.wire.public_calls import METHODS
-from shoal.wire.services import OPERATIONS
+from shoal.wire.services import ACCESS, OPERATIONS
 from tests.twins.router_answers import AsyncMockTransport, MockedAsyncClient, MockedClient, MockTransport, PausingClock
 
 AnswerFunction = Callable[[str, Request, float], Any]
@@ -85,10 +85,11 @@ EXCHANGES = {
         cluster_pb2.DescribeClusterRequest, lambda _: calls.DescribeCluster(), cluster.cluster_to_message
     ),
     **{
-        f"/{OPERATIONS.full_name}/{call.name}": PublicMessages(
-            GetMessageClass(OPERATIONS.methods_by_name[call.name].input_type), call.read, call.written
+        f"/{service.full_name}/{call.name}": PublicMessages(
+            GetMessageClass(service.methods_by_name[call.name].input_type), call.read, call.written
         )
-        for call in operations.CALLS.values()
+        for service, calls_of_service in ((OPERATIONS, operations.CALLS), (ACCESS, access.CALLS))
+        for call in calls_of_service.values()
     },
 }
 """By path."""
