@@ -6,11 +6,13 @@ no certificate to show, and one line about a role tells nothing of data.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -24,10 +26,12 @@ from shoal.runtime.standing import ProbeAnswer, RoleStandings
 log = logging.getLogger("shoal.metrics")
 
 MOST_AT_ONCE = 16
-"""Requests that are answered at the same time. A further one is cut off, and may come again."""
+"""Connections at the same time. For a further one, those that are older than PATIENCE_S are cut off, so that nobody who
+sends byte after byte keeps probes out. If none is, the further one is cut off, and may come again.
+"""
 
 PATIENCE_S = 10.0
-"""Time for a peer to send its request, and to take each part of the answer."""
+"""Time for a peer to send each part of its request, and to take each part of the answer."""
 
 METRICS_PATH = "/metrics"
 
@@ -69,13 +73,16 @@ def probes(standing: RoleStandings) -> dict[str, Page]:
 class MetricsPort:
     """Answers on threads of its own. `port` is the one it listens on."""
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Page], secured: ServerTls | None = None) -> None:
-        """Listen. pages: by path. port: 0 for any free one. secured: None for plain text.
+    def __init__(
+        self, host: str, port: int, pages: Mapping[str, Page], secured: ServerTls | None = None, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Listen. pages: by path. port: 0 for any free one. secured: None for plain text. patience_s: age from which a
+        connection makes room for others.
 
         Raises OSError if the address cannot be listened on.
         """
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        self._server = _Server(family, address[:2], pages, secured)
+        self._server = _Server(family, address[:2], pages, secured, patience_s)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_ENDS_WITHIN_S,), name="metrics", daemon=True)
         self._thread.start()
@@ -90,12 +97,15 @@ class MetricsPort:
 class _Server(ThreadingHTTPServer):
     daemon_threads, block_on_close = True, False
 
-    def __init__(self, family: socket.AddressFamily, address: Any, pages: Mapping[str, Page], secured: ServerTls | None) -> None:
+    def __init__(
+        self, family: socket.AddressFamily, address: Any, pages: Mapping[str, Page], secured: ServerTls | None, patience_s: float
+    ) -> None:
         self.address_family = family
         self.pages = pages
         self._secured = secured
         self._version, self._context = 0, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._patience_s, self._lock = patience_s, threading.Lock()
+        self._open: dict[socket.socket, float] = {}  # Since when.
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -117,16 +127,38 @@ class _Server(ThreadingHTTPServer):
         return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._has_room_for(request):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._forget(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._forget(request)
+
+    def _has_room_for(self, request: socket.socket) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if len(self._open) >= MOST_AT_ONCE:
+                for old in [each for each, since in self._open.items() if now - since >= self._patience_s]:
+                    del self._open[old]
+                    with contextlib.suppress(OSError):
+                        # Not the one of SSLSocket, which changes what the thread of this connection reads from.
+                        socket.socket.shutdown(old, socket.SHUT_RDWR)
+            if len(self._open) >= MOST_AT_ONCE:
+                return False
+            self._open[request] = now
+            return True
+
+    def _forget(self, request: socket.socket) -> None:
+        with self._lock:
+            self._open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log a failure, unless the peer has left or was too slow."""

@@ -113,6 +113,23 @@ def test_bytes_of_any_kind_do_no_harm(metrics: PrometheusMetrics, data: bytes) -
     assert asked(metrics, "/live")[0] == 200
 
 
+def test_peers_that_send_byte_after_byte_make_room_for_a_probe() -> None:
+    port = MetricsPort("127.0.0.1", 0, {"/here": lambda headers: text_answer(200, "here")}, patience_s=0.0)
+    try:
+        slow = [socket.create_connection(("127.0.0.1", port.port), timeout=30) for _ in range(MOST_AT_ONCE)]
+        for peer in slow:
+            peer.sendall(b"GET /he")
+        with socket.create_connection(("127.0.0.1", port.port), timeout=30) as probe:
+            probe.sendall(b"GET /here HTTP/1.0\r\n\r\n")
+            assert b"here\n" in b"".join(iter(lambda: probe.recv(4096), b""))
+        for peer in slow:
+            with contextlib.suppress(ConnectionError):
+                assert peer.recv(1) == b""
+            peer.close()
+    finally:
+        port.close()
+
+
 def test_a_page_that_fails_is_logged_and_the_next_one_answered(caplog: pytest.LogCaptureFixture) -> None:
     def fails(headers: object) -> object:
         raise ValueError("broken")
