@@ -171,14 +171,14 @@ class RequestReader:
         if found is None:
             return False
         head, body = found
+        held = self._held
+        if held.now + len(body) > held.most:
+            return False
         call = self._admitted(head)
         if isinstance(call, FailedAnswer):
             self.begun += 1
             self.ready.append(RefusedRequest(failure=call, last=False))
             return True
-        held = self._held
-        if held.now + len(body) > held.most:
-            return False
         held.now += len(body)
         self.begun += 1
         self.ready.append(CallRequest(head=head, body=body, arrived_s=self._clock(), last=False, call=call))
