@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shoal.runtime.calls import CallTable, UnaryCall
 from shoal.runtime.http.answers import FailedAnswer, refusal
 from shoal.runtime.http.limits import HttpLimits
 from shoal.runtime.http.request_head import CallHead, served_calls
@@ -362,3 +364,23 @@ def test_a_seen_head_is_not_parsed_again_and_bodies_stay_bounded() -> None:
     reading.reader._parser = parser
     assert statuses(reading.fed(data)) == [200, 200, 200, 503]
     assert reading.reader.phase is ReadPhase.ENDED
+
+
+def test_a_request_is_admitted_once_also_if_its_body_finds_no_room() -> None:
+    asked: list[str] = []
+
+    def admitting(call: UnaryCall) -> UnaryCall:
+        def admit(authorization: str, peer: str) -> UnaryCall:
+            asked.append(authorization)
+            return call
+
+        return replace(call, admit=admit)
+
+    calls = served_calls(CallTable(admitting(each) for each in echo_table().values()))
+    limits = HttpLimits(message_bytes=100_000, head_bytes=2_000, headers=20, held_bytes=150)
+    reading = Reading(limits)
+    reading.reader = RequestReader(calls, limits, reading.held, lambda: 5.0, seen=SeenHeads())
+    data = request_bytes(body=b"x" * 100, headers=[(b"authorization", b"Bearer k")])
+    assert statuses(reading.fed(data)) == [200]
+    assert statuses(reading.fed(data)) == [200, 503]
+    assert asked == ["Bearer k"] * 2
